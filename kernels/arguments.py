@@ -1,0 +1,140 @@
+"""What the operators accept: every check of an argument, and the one sentence a wrong one is answered with."""
+
+import operator
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from .layout import Array, Shape
+from .window import Pair, Sides, Window, same_padding
+
+LIMIT = 2**31  # kernels count pixels, channels and windows in 64 bits, but nothing real reaches this
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class Arguments:
+    """The checks for one operator, whose name begins every message."""
+
+    def __init__(self, name: str) -> None:
+        """name: the public function's."""
+        self.name = name
+
+    def fail(self, message: str, error: type[Exception] = ValueError) -> NoReturn:
+        """Raise `error` with the operator's name before `message`."""
+        raise error(f"{self.name}: {message}")
+
+    # numbers
+
+    def integer(self, name: str, value: Any, minimum: int, maximum: int = LIMIT - 1) -> int:
+        """A Python int from anything that is one (bool is not)."""
+        if isinstance(value, (bool, np.bool_)):
+            self.fail(f"{name} must be an integer, got {value!r}", TypeError)
+        try:
+            number = operator.index(value)
+        except TypeError:
+            self.fail(f"{name} must be an integer, got {_describe(value)}", TypeError)
+        if not minimum <= number <= maximum:
+            allowed = f"at least {minimum}" if number < minimum else f"at most {maximum}"
+            self.fail(f"{name} must be {allowed}, got {number}")
+        return number
+
+    def pair(self, name: str, value: Any, minimum: int) -> Pair:
+        """(rows, columns) from an integer or a pair of them."""
+        if isinstance(value, (tuple, list)):
+            if len(value) != 2:
+                self.fail(f"{name} must be an integer or a pair, got {value!r}")
+            return self.integer(f"{name}[0]", value[0], minimum), self.integer(f"{name}[1]", value[1], minimum)
+        if isinstance(value, (str, float)) or value is None or (isinstance(value, np.ndarray) and value.ndim):
+            self.fail(f"{name} must be an integer or a pair, got {_describe(value)}", TypeError)
+        number = self.integer(name, value, minimum)
+        return number, number
+
+    def sides(self, name: str, value: Any) -> Sides:
+        """((top, bottom), (left, right)) from an integer, a pair, or a pair of pairs."""
+        if isinstance(value, (tuple, list)) and len(value) == 2 and any(isinstance(v, (tuple, list)) for v in value):
+            return self.pair(f"{name}[0]", value[0], 0), self.pair(f"{name}[1]", value[1], 0)
+        rows, columns = self.pair(name, value, 0)
+        return (rows, rows), (columns, columns)
+
+    def choice(self, name: str, value: Any, allowed: Sequence[Any]) -> Any:
+        """One of `allowed`."""
+        if not isinstance(value, (str, type(None))) or value not in allowed:
+            self.fail(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+        return value
+
+    # arrays
+
+    def array(self, name: str, value: Any, axes: str, dtype: np.dtype | None = None) -> Array:
+        """A float32 or float64 array with the axes named by the letters of `axes`; of `dtype` where that is given."""
+        if not isinstance(value, np.ndarray):
+            self.fail(f"{name} must be a NumPy array, got {_describe(value)}", TypeError)
+        if value.dtype not in FLOATS or not value.dtype.isnative:
+            self.fail(f"{name} must be float32 or float64 in native byte order, got {value.dtype.str}", TypeError)
+        if value.ndim != len(axes):
+            self.fail(f"{name} must have the {len(axes)} axes {axes}, got shape {value.shape}")
+        if dtype is not None and value.dtype != dtype:
+            self.fail(f"{name} must be {dtype} like the first array, got {value.dtype}", TypeError)
+        if max(value.shape, default=0) >= LIMIT:
+            self.fail(f"{name} must have fewer than 2**31 entries on each axis, got shape {value.shape}")
+        return value if value.flags.aligned else value.copy(order="K")
+
+    def integers(self, name: str, value: Any, shape: Shape) -> Array:
+        """An array of integers of exactly `shape`."""
+        if not isinstance(value, np.ndarray):
+            self.fail(f"{name} must be a NumPy array of integers, got {_describe(value)}", TypeError)
+        if value.dtype.kind not in "iu":
+            self.fail(f"{name} must be integers, got {value.dtype}", TypeError)
+        self.shape(name, value, shape)
+        return value
+
+    def shape(self, name: str, value: Array, expected: Shape) -> None:
+        """`value` must have exactly the shape `expected`."""
+        if value.shape != expected:
+            self.fail(f"{name} must have shape {expected}, got {value.shape}")
+
+    def shape_of(self, name: str, value: Any, axes: str) -> Shape:
+        """A shape given as a sequence of ints, one for each letter of `axes`."""
+        if not isinstance(value, (tuple, list)):
+            self.fail(f"{name} must be a shape with the axes {axes}, got {_describe(value)}", TypeError)
+        if len(value) != len(axes):
+            self.fail(f"{name} must have the {len(axes)} axes {axes}, got {tuple(value)!r}")
+        return tuple(self.integer(f"{name}[{axis}]", length, 0) for axis, length in enumerate(value))
+
+    # windows
+
+    def window(
+        self,
+        kernel_size: Any,
+        stride: Any,
+        padding: Any,
+        dilation: Any,
+        size: Pair | None = None,
+    ) -> Window:
+        """The window that the arguments describe; "same" padding needs the `size` of the map it slides over."""
+        kernel = self.pair("kernel_size", kernel_size, 1)
+        steps = self.pair("stride", stride, 1)
+        gaps = self.pair("dilation", dilation, 1)
+        if isinstance(padding, str):
+            if size is None or padding not in ("same", "valid"):
+                words = "" if size is None else ', "same" or "valid"'
+                self.fail(f"padding must be an integer, a pair, a pair of pairs{words}, got {padding!r}")
+            sides = same_padding(size, kernel, steps, gaps) if padding == "same" else ((0, 0), (0, 0))
+        else:
+            sides = self.sides("padding", padding)
+        return Window(kernel, steps, sides, gaps)
+
+    def windows_over(self, window: Window, size: Pair, *, ceil_mode: bool = False) -> Pair:
+        """How many windows fit a map of `size`; at least one must."""
+        count = window.output_size(size, ceil_mode=ceil_mode)
+        if min(count) < 1:
+            padded = tuple(length + sum(sides) for length, sides in zip(size, window.padding, strict=True))
+            self.fail(f"kernel_size with its dilation covers {window.extent} pixels, more than the padded map {padded}")
+        if max(count) >= LIMIT:
+            self.fail(f"the result must have fewer than 2**31 rows and columns, got {count}")
+        return count
+
+
+def _describe(value: Any) -> str:
+    return f"{value!r}" if isinstance(value, (int, float, str, type(None))) else type(value).__name__

@@ -1,0 +1,73 @@
+"""Weights in the order in which the tiles read them, and back."""
+
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from ..layout import Array
+from .jit import VIEWS, claim, kernel
+from .parallel import LINE, SMALL, run
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> Array:
+    """An uninitialised array that starts on a cache line."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    memory = np.empty(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
+
+
+def pack(packed: Array, weight: Array, groups: int, chunk: int, columns: int) -> None:
+    """Write (group, chunk of channels, panel of filters, kh, kw, channel, filter), a last panel filled up with zeros.
+
+    packed: flat, to be written. weight: (K, C / groups, kh, kw), any strides. columns: filters in a panel.
+    """
+    filters, channels, kh, kw = weight.shape
+    filters //= groups
+    panels = -(-filters // columns)
+    run(
+        _pack(weight.dtype),
+        groups * panels * kh if packed.size else 0,
+        weight.ctypes.data,
+        weight.strides,
+        (filters, channels, kh, kw),
+        (panels, columns, chunk),
+        packed.ctypes.data,
+        small=packed.nbytes < SMALL,
+    )
+
+
+@cache
+def _pack(dtype: np.dtype) -> Any:
+    view, size = VIEWS[dtype.name], dtype.itemsize
+
+    @kernel(f"pack-{dtype}")
+    def pack(work, scratch, count, weight, strides, shape, panelling, packed):  # type: ignore[no-untyped-def]
+        filters, channels, kh, kw = shape
+        panels, columns, chunk = panelling
+        item = claim(work)
+        while item < count:
+            group, panel, u = item // (panels * kh), item // kh % panels, item % kh
+            first = panel * columns
+            valid = min(columns, filters - first)
+            for v in range(kw):
+                for c in range(channels):
+                    begin = c // chunk * chunk
+                    now = min(chunk, channels - begin)
+                    at = begin * panels * kh * kw + ((panel * kh + u) * kw + v) * now + c - begin
+                    row = view(packed + (group * panels * channels * kh * kw + at) * columns * size, columns)
+                    source = (
+                        weight
+                        + (group * filters + first) * strides[0]
+                        + c * strides[1]
+                        + u * strides[2]
+                        + v * strides[3]
+                    )
+                    for k in range(valid):
+                        row[k] = view(source + k * strides[0], 1)[0]
+                    for k in range(valid, columns):
+                        row[k] = 0
+            item = claim(work)
+
+    return pack

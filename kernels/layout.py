@@ -1,0 +1,68 @@
+"""Memory formats: what the strides of a logical NCHW array say, and arrays made to order.
+
+As in PyTorch a format is a matter of strides. In channels-last the channels of a pixel lie side by side, which is what
+every kernel works on; pixels, rows and images may be any distance apart, so a slice of channels is channels-last too.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Array = np.ndarray
+Shape = tuple[int, ...]
+
+
+def is_channels_last(x: Array) -> bool:
+    """True where the channels of a pixel are neighbours in memory. One channel alone always is."""
+    return x.shape[1] <= 1 or x.strides[1] == x.itemsize
+
+
+def format_of(x: Array) -> str:
+    """'contiguous' for NCHW memory with more than one channel and pixel, 'channels_last' for everything else."""
+    return "contiguous" if x.flags.c_contiguous and not is_channels_last(x) else "channels_last"
+
+
+def empty(shape: Shape, dtype: np.dtype, format: str = "channels_last") -> Array:
+    """An uninitialised array of logical `shape`; four axes are laid out in `format`."""
+    if len(shape) != 4 or format == "contiguous":
+        return np.empty(shape, dtype)
+    n, c, h, w = shape
+    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def channels_last(x: Array) -> Array:
+    """The same values in channels-last memory: `x` itself where it is so already, a copy where not."""
+    if is_channels_last(x):
+        return x
+    copy = empty(x.shape, x.dtype)
+    copy[...] = x
+    return copy
+
+
+def channel_slots(
+    shape: Sequence[int], channels: Sequence[int], dtype: np.dtype | type = np.float32
+) -> tuple[Array, list[Array]]:
+    """One channels-last buffer (N, sum(channels), H, W) and its views of `channels` each, in order.
+
+    Give the views as `out=` to the operators whose results are to be concatenated; `concatenate` of them then returns
+    the buffer and copies nothing.
+
+    shape: (N, H, W). channels: how many each view has.
+    """
+    n, h, w = shape
+    buffer = empty((n, sum(channels), h, w), np.dtype(dtype))
+    ends = np.cumsum(channels)
+    return buffer, [buffer[:, end - count : end] for count, end in zip(channels, ends, strict=True)]
+
+
+def joined(xs: Sequence[Array]) -> Array | None:
+    """The stretch of one buffer whose channels the arrays fill side by side, or None where they are not neighbours."""
+    first, address = xs[0], xs[0].ctypes.data
+    for x in xs:
+        if x.base is None or x.base is not first.base or x.strides != first.strides or x.ctypes.data != address:
+            return None
+        address += x.shape[1] * x.itemsize
+    if not is_channels_last(first) or first.strides[1] != first.itemsize:
+        return None
+    shape = (first.shape[0], sum(x.shape[1] for x in xs), *first.shape[2:])
+    return np.lib.stride_tricks.as_strided(first, shape, first.strides)

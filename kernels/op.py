@@ -1,0 +1,227 @@
+"""The frame every operator stands in: validate -> allocate -> choose -> run.
+
+An operator is declared once, by a function whose body is its rule: it checks the arguments and returns a `Case`, the
+call in normal form. `operator(...)` joins to that rule the reference (the definition, in float64), the variants (the
+kernels that can compute it, best first) and the gradients, and returns the public function. Validation, allocation and
+choice happen here and nowhere else, so a variant finds arrays that are already right:
+
+- four-axis arrays in `Case.maps` are channels-last, the outputs are channels-last and share no memory with an input;
+- sizes fit, indices are in range, dtypes agree.
+
+A variant is called as `run(outputs, *arguments, **parameters)`, the reference as `reference(*arguments, **parameters)`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, ParamSpec
+
+import numpy as np
+
+from . import layout
+from .arguments import Arguments
+from .layout import Array, Shape
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a call takes at least: arithmetic operations, and bytes of memory read or written once."""
+
+    flops: int
+    bytes: int
+
+
+@dataclass(frozen=True)
+class Output:
+    """An array to allocate: its logical shape, its dtype and, for four axes, its memory format."""
+
+    shape: Shape
+    dtype: np.dtype
+    format: str = "channels_last"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of an operator in normal form."""
+
+    arguments: tuple[Any, ...]
+    outputs: tuple[Output, ...]
+    parameters: dict[str, Any] = field(default_factory=dict)
+    maps: tuple[int, ...] = ()  # which arguments are feature maps, to be made channels-last
+    flops: int = 0
+    algorithm: str = "auto"
+    out: Any = None  # the caller's array for the first output
+
+    @property
+    def cost(self) -> Cost:
+        """The operations, and the bytes of all arrays read and written once."""
+        arrays = sum(a.nbytes for a in self.arguments if isinstance(a, np.ndarray))
+        return Cost(self.flops, arrays + sum(int(np.prod(o.shape)) * o.dtype.itemsize for o in self.outputs))
+
+
+def never(*arguments: Any, **parameters: Any) -> str | None:
+    """The refusal of a variant that serves every case."""
+    return None
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to compute an operator: its name, its code, and why it cannot serve a case (None where it can)."""
+
+    name: str
+    run: Callable[..., None]
+    refuses: Callable[..., str | None] = never
+
+
+@dataclass
+class Op:
+    """An operator: its rule, its definition, its kernels and its gradients."""
+
+    name: str
+    rule: Callable[..., Case]
+    reference: Callable[..., Any]
+    variants: Sequence[Variant]
+    gradients: dict[str, Callable[..., Any]]  # argument name -> the operator that gives its gradient
+
+    def choose(self, case: Case) -> Variant:
+        """The variant asked for, or the first that does not refuse the case."""
+        available = [*self.variants, Variant("reference", self._run_reference)]
+        names = [variant.name for variant in available]
+        if case.algorithm != "auto":
+            Arguments(self.name).choice("algorithm", case.algorithm, ["auto", *names])
+            available = [variant for variant in available if variant.name == case.algorithm]
+        for variant in available:
+            reason = variant.refuses(*case.arguments, **case.parameters)
+            if reason is None:
+                return variant
+        raise ValueError(f"{self.name}: algorithm {case.algorithm!r} cannot serve this call: {reason}")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Validate, allocate, choose, run; give back the output, or a tuple of several."""
+        case = self.rule(*args, **kwargs)
+        variant = self.choose(case)
+        arguments = list(case.arguments)
+        for position in case.maps:
+            arguments[position] = layout.channels_last(arguments[position])
+        results = [self._allocate(each) for each in case.outputs]
+        if case.out is not None:
+            self._check_out(case)
+            if layout_serves(case.out) and not any(overlaps(case.out, a) for a in arguments):
+                results[0] = case.out
+        for hook in trace:
+            hook(self, variant, case, results)
+        variant.run(results, *arguments, **case.parameters)
+        for position, (result, output) in enumerate(zip(results, case.outputs, strict=True)):
+            if position == 0 and case.out is not None:
+                if result is not case.out:
+                    case.out[...] = result
+                results[0] = case.out
+            elif output.format == "contiguous" and result.ndim == 4:
+                results[position] = np.ascontiguousarray(result)
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _allocate(self, output: Output) -> Array:
+        return layout.empty(output.shape, output.dtype)
+
+    def _check_out(self, case: Case) -> None:
+        check, expected = Arguments(self.name), case.outputs[0]
+        if not isinstance(case.out, np.ndarray) or case.out.dtype != expected.dtype:
+            got = getattr(case.out, "dtype", type(case.out).__name__)
+            check.fail(f"out must be a NumPy array of {expected.dtype}, got {got}", TypeError)
+        check.shape("out", case.out, expected.shape)
+        if not case.out.flags.writeable:
+            check.fail("out must be writable, got a read-only array")
+
+    def _run_reference(self, outputs: list[Array], *arguments: Any, **parameters: Any) -> None:
+        values = self.reference(*arguments, **parameters)
+        for output, value in zip(outputs, values if isinstance(values, tuple) else (values,), strict=True):
+            output[...] = value
+
+
+def layout_serves(out: Array) -> bool:
+    """True where a kernel can write straight into `out`."""
+    return out.flags.aligned and (out.ndim != 4 or layout.is_channels_last(out))
+
+
+def overlaps(out: Array, argument: Any) -> bool:
+    """True unless it is quickly shown that the two share no memory."""
+    if not isinstance(argument, np.ndarray):
+        return False
+    try:
+        return np.shares_memory(out, argument, max_work=100)
+    except np.exceptions.TooHardError:
+        return True
+
+
+# Called with (op, variant, case, outputs) before a kernel runs: tests poison the outputs and record the variant here.
+trace: list[Callable[[Op, Variant, Case, list[Array]], None]] = []
+
+OPERATORS: dict[str, Op] = {}
+
+
+def operator(
+    *,
+    reference: Callable[..., Any],
+    variants: Sequence[Variant],
+    gradients: dict[str, Callable[..., Any]] | None = None,
+) -> Callable[[Callable[P, Case]], Callable[P, Any]]:
+    """Declare an operator by its rule: see the module's docstring."""
+
+    def declare(rule: Callable[P, Case]) -> Callable[P, Any]:
+        op = Op(rule.__name__, rule, reference, variants, gradients or {})
+        OPERATORS[op.name] = op
+
+        @wraps(rule)
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            return op(*args, **kwargs)
+
+        call.__annotations__ = {**rule.__annotations__, "return": Any}
+        call.op = op  # type: ignore[attr-defined]
+        return call
+
+    return declare
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a call would run, and why; print it."""
+
+    text: str
+    variant: str
+    cost: Cost
+
+    def __str__(self) -> str:
+        """The text."""
+        return self.text
+
+    __repr__ = __str__
+
+
+def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
+    """Say what `function(*args, **kwargs)` would run and why, without running it.
+
+    function: an operator of `upconv.kernels`. The answer prints as text; `.variant` is the name of what runs and
+    `.cost` the FLOPs and bytes of the call.
+
+    Raises what the call itself would raise, and TypeError where `function` is no operator.
+    """
+    op = getattr(function, "op", None)
+    if not isinstance(op, Op):
+        raise TypeError(f"explain: function must be an operator of upconv.kernels, got {function!r}")
+    case = op.rule(*args, **kwargs)
+    chosen = op.choose(case)
+    cost = case.cost
+    shapes = [str(o.shape) for o in case.outputs]
+    lines = [f"{op.name} -> {', '.join(shapes)} {case.outputs[0].dtype}"]
+    lines.append(f"  {cost.flops:,} FLOPs, {cost.bytes:,} bytes: {cost.flops / max(cost.bytes, 1):.1f} FLOPs per byte")
+    for variant in op.variants:
+        reason = variant.refuses(*case.arguments, **case.parameters)
+        state = "runs" if variant is chosen else "could serve" if reason is None else f"cannot serve: {reason}"
+        lines.append(f"  {variant.name}: {state}")
+    if chosen.name == "reference":
+        lines.append("  reference: runs, in float64 NumPy")
+    copied = [p for p in case.maps if not layout.is_channels_last(case.arguments[p])]
+    lines += [f"  argument {position} is copied to channels-last first" for position in copied]
+    return Explanation("\n".join(lines), chosen.name, cost)

@@ -1,0 +1,116 @@
+"""Operators that look at one pixel, or one pixel's channels, at a time: rules and docstrings."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import reference
+from .arguments import Arguments
+from .cpu import pointwise as cpu
+from .layout import Array, format_of, joined
+from .op import Case, Output, Variant, operator
+
+
+def _two_maps(check: Arguments, names: tuple[str, str], first: Any, second: Any) -> tuple[Array, Array]:
+    first = check.array(names[0], first, "NCHW")
+    second = check.array(names[1], second, "NCHW", first.dtype)
+    check.shape(names[1], second, first.shape)
+    return first, second
+
+
+@operator(reference=reference.relu_input, variants=[Variant("direct", cpu.relu_input)])
+def relu_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """dx[n,c,i,j] = 0 where y[n,c,i,j] <= 0, else grad[n,c,i,j] (so also where y is NaN).
+
+    The gradient of `relu`, from its result y. y, grad: (N, C, H, W). Returns the same shape in the format of `grad`;
+    out may be `grad` itself.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+    """
+    y, grad = _two_maps(Arguments("relu_input"), ("y", "grad"), y, grad)
+    outputs = (Output(grad.shape, grad.dtype, format_of(grad)),)
+    return Case((y, grad), outputs, maps=(0, 1), flops=grad.size, algorithm=algorithm, out=out)
+
+
+@operator(reference=reference.relu, variants=[Variant("direct", cpu.relu)], gradients={"x": relu_input})
+def relu(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """y[n,c,i,j] = max(x[n,c,i,j], 0); NaN stays NaN.
+
+    Half-wave rectification, as `torch.nn.functional.relu`.
+
+    x: (N, C, H, W), float32 or float64, any strides. Returns the same shape in the format of x; out may be x itself.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+
+    Source: Nair & Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
+    """
+    x = Arguments("relu").array("x", x, "NCHW")
+    outputs = (Output(x.shape, x.dtype, format_of(x)),)
+    return Case((x,), outputs, maps=(0,), flops=x.size, algorithm=algorithm, out=out)
+
+
+@operator(reference=reference.channel_sum, variants=[Variant("direct", cpu.channel_sum)])
+def channel_sum(x: Array, *, algorithm: str = "auto") -> Case:
+    """y[c] = sum over n,i,j of x[n,c,i,j].
+
+    The gradient of a bias. x: (N, C, H, W), float32 or float64. Returns (C,); the partial sums are float64, and their
+    order depends on the shape alone.
+
+    Raises ValueError or TypeError naming the argument where it does not fit.
+    """
+    x = Arguments("channel_sum").array("x", x, "NCHW")
+    return Case((x,), (Output(x.shape[1:2], x.dtype),), maps=(0,), flops=x.size, algorithm=algorithm)
+
+
+@operator(reference=reference.softmax, variants=[Variant("direct", cpu.softmax)])
+def softmax(x: Array, *, algorithm: str = "auto") -> Case:
+    """y[n,k,i,j] = exp(x[n,k,i,j]) / sum over l of exp(x[n,l,i,j]).
+
+    Softmax over the channels of each pixel, as `torch.softmax(x, 1)`; the largest channel is subtracted first, so that
+    no finite input overflows.
+
+    x: (N, K, H, W), float32 or float64. Returns the same shape in the format of x.
+
+    Raises ValueError or TypeError naming the argument where it does not fit.
+
+    Source: Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
+    """
+    check = Arguments("softmax")
+    x = check.array("x", x, "NKHW")
+    return Case((x,), (Output(x.shape, x.dtype, format_of(x)),), maps=(0,), flops=4 * x.size, algorithm=algorithm)
+
+
+def _reference_concatenate(*xs: Array) -> Array:
+    return reference.concatenate(xs)
+
+
+@operator(reference=_reference_concatenate, variants=[Variant("direct", cpu.concatenate)])
+def _concatenate(xs: Sequence[Array], *, out: Array | None = None, algorithm: str = "auto") -> Case:
+    check = Arguments("concatenate")
+    if not isinstance(xs, (tuple, list)) or not xs:
+        check.fail(f"xs must be a list of at least one array, got {xs!r}", TypeError)
+    first = check.array("xs[0]", xs[0], "NCHW")
+    arrays = [first]
+    for position, each in enumerate(xs[1:], 1):
+        x = check.array(f"xs[{position}]", each, "NCHW", first.dtype)
+        check.shape(f"xs[{position}]", x, (first.shape[0], x.shape[1], *first.shape[2:]))
+        arrays.append(x)
+    shape = (first.shape[0], sum(x.shape[1] for x in arrays), *first.shape[2:])
+    outputs = (Output(shape, first.dtype, format_of(first)),)
+    return Case(tuple(arrays), outputs, maps=tuple(range(len(arrays))), algorithm=algorithm, out=out)
+
+
+def concatenate(xs: Sequence[Array], *, out: Array | None = None, algorithm: str = "auto") -> Array:
+    """y[n, c_0 + ... + c_(m-1) + c, i, j] = xs[m][n,c,i,j].
+
+    Channels side by side, as `torch.cat(xs, 1)`. Where the arrays already lie side by side in one buffer (see
+    `channel_slots`) and no `out` is given, that stretch of the buffer is returned and nothing is copied.
+
+    xs: arrays (N, C_m, H, W) that differ in C_m only. Returns (N, sum of C_m, H, W) in the format of the first.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+
+    Source: Ronneberger, Fischer & Brox, "U-Net" (2015), section 2 (the skip connections).
+    """
+    _concatenate.op.rule(xs, out=out)  # type: ignore[attr-defined]
+    whole = joined(xs) if out is None else None
+    return _concatenate(xs, out=out, algorithm=algorithm) if whole is None else whole
