@@ -1,0 +1,90 @@
+"""Models on disk: safetensors files (never pickle) that say which model to build and hold its weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from .._extras import require
+from .module import Module
+
+FORMAT = 1
+MODELS: dict[str, Any] = {}
+
+M = TypeVar("M", bound=type[Module])
+
+
+def register_model(cls: M) -> M:
+    """Class decorator: let `load` build models of this class, as cls(**config, rng=...)."""
+    MODELS[cls.__name__] = cls
+    return cls
+
+
+def save(model: Module, path: str | os.PathLike[str]) -> None:
+    """Write the weights of a registered model to `path`, and what is needed to rebuild it.
+
+    The file holds `state_dict()` and the metadata upconv.format, upconv.model (the class) and upconv.config (its
+    constructor arguments, JSON). It appears complete or not at all: it is written beside `path`, then renamed.
+    Raises ValueError if the model's class is not registered or has no config, OSError if the disk refuses.
+    """
+    path, name = Path(path), type(model).__name__
+    if MODELS.get(name) is not type(model) or model.config is None:
+        raise ValueError(f"save: {name} cannot be rebuilt by load: it needs @register_model and self.config")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"save: there is no folder {path.parent}")
+    metadata = {"upconv.format": str(FORMAT), "upconv.model": name, "upconv.config": json.dumps(model.config)}
+    content = require("safetensors.numpy", extra="train").save(model.state_dict(), metadata)
+    beside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def load(path: str | os.PathLike[str]) -> Module:
+    """The model that `save` wrote to `path`, in training mode, with the dtype it was saved in.
+
+    Raises FileNotFoundError, and ValueError where the file is no safetensors file, is cut short, is not from `save`,
+    names a model this version does not know, or holds weights that do not fit that model.
+    """
+    tensors, metadata = _read(Path(path))
+    missing = [key for key in ("upconv.format", "upconv.model", "upconv.config") if key not in metadata]
+    if missing:
+        raise ValueError(
+            f"load: {path} was not written by upconv.nn.save (its metadata lacks {', '.join(missing)});"
+            " if it holds weights alone, build the model and give safetensors.numpy.load_file(path) to load_state_dict"
+        )
+    if metadata["upconv.format"] != str(FORMAT):
+        raise ValueError(f"load: {path} has format {metadata['upconv.format']}; this version of upconv reads {FORMAT}")
+    name = metadata["upconv.model"]
+    if name not in MODELS:
+        raise ValueError(f"load: {path} holds a {name}; known models are {', '.join(sorted(MODELS))}")
+    try:
+        model = MODELS[name](**json.loads(metadata["upconv.config"]), rng=0)  # the global generator is left alone
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"load: {path} holds a {name} that cannot be built: {error}") from error
+    try:
+        if tensors and all(tensor.dtype == "float64" for tensor in tensors.values()):
+            model.to("float64")
+        model.load_state_dict(tensors)
+    except ValueError as error:
+        raise ValueError(f"load: {path}: {error}") from error
+    return model
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    safetensors = require("safetensors", extra="train")
+    if not path.is_file():
+        raise FileNotFoundError(f"load: there is no file {path}")
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"load: {path} is not a safetensors file, or is cut short: {error}") from error

@@ -1,0 +1,5 @@
+"""The networks."""
+
+from .unet import UNet
+
+__all__ = ["UNet"]

@@ -1,0 +1,197 @@
+"""Modules: objects that own parameters and other modules, named by the attributes that hold them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from .tensor import Array, Parameter
+
+
+class Differences(NamedTuple):
+    """What `load_state_dict(strict=False)` passed over: names the model has and the state lacks, and the reverse."""
+
+    missing: list[str]
+    unexpected: list[str]
+
+
+class Module:
+    """A function with parameters. Subclasses set parameters and modules as attributes and define `forward`.
+
+    Names are PyTorch's: "enc.0.2.weight" is attribute enc, its module 0, its module 2, its parameter weight. An
+    attribute set to None (a layer without bias) has no name.
+    """
+
+    training: bool = True
+    config: dict[str, Any] | None = None  # constructor arguments, JSON-able: what `save` writes and `load` builds from
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The function itself; every subclass has its own."""
+        raise NotImplementedError(f"{type(self).__name__} defines no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward`."""
+        return self.forward(*args, **kwargs)
+
+    # what it owns
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """The modules directly inside this one, in the order in which they were set."""
+        for name, value in vars(self).items():
+            if isinstance(value, Module):
+                yield name, value
+
+    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+        """This module and all inside it, with dotted names."""
+        yield prefix, self
+        for name, child in self.named_children():
+            yield from child.named_modules(f"{prefix}.{name}" if prefix else name)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all inside it."""
+        return (module for _, module in self.named_modules())
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter, under the first of its names where it is shared."""
+        seen = set()
+        for name, owner, key in self._places():
+            value = getattr(owner, key)
+            if isinstance(value, Parameter) and value not in seen:
+                seen.add(value)
+                yield name, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        """Every parameter once: what an optimiser takes."""
+        return (parameter for _, parameter in self.named_parameters())
+
+    def register_buffer(self, name: str, value: npt.ArrayLike) -> None:
+        """Set an attribute to an array that is part of the state but is not trained (running means, say)."""
+        setattr(self, name, np.asarray(value))
+        self._buffers = (*getattr(self, "_buffers", ()), name)
+
+    def named_buffers(self) -> Iterator[tuple[str, Array]]:
+        """Every buffer."""
+        for name, owner, key in self._places():
+            if not isinstance(value := getattr(owner, key), Parameter):
+                yield name, value
+
+    def buffers(self) -> Iterator[Array]:
+        """Every buffer."""
+        return (buffer for _, buffer in self.named_buffers())
+
+    def _places(self) -> Iterator[tuple[str, Module, str]]:
+        """(full name, owner, attribute) of every parameter and buffer, in PyTorch's order."""
+        for prefix, owner in self.named_modules():
+            keys = [key for key, value in vars(owner).items() if isinstance(value, Parameter)]
+            for key in (*keys, *getattr(owner, "_buffers", ())):
+                yield (f"{prefix}.{key}" if prefix else key), owner, key
+
+    # its state
+
+    def state_dict(self) -> dict[str, Array]:
+        """Name -> array of every parameter and buffer: contiguous copies, which further training leaves alone."""
+        return {name: np.array(_data(getattr(owner, key)), order="C") for name, owner, key in self._places()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Differences:
+        """Copy arrays (or PyTorch's CPU tensors) into the parameters and buffers of the same names, casting floats.
+
+        Nothing is changed unless everything fits: one ValueError names every missing and unexpected name (these two
+        only if strict) and every array of the wrong shape or kind.
+        """
+        targets = {name: _data(getattr(owner, key)) for name, owner, key in self._places()}
+        values = {name: np.asarray(value) for name, value in state.items() if name in targets}
+        differences = Differences([n for n in targets if n not in state], [n for n in state if n not in targets])
+        faults = []
+        if strict:
+            faults += [f"missing: {', '.join(differences.missing)}"] if differences.missing else []
+            faults += [f"unexpected: {', '.join(differences.unexpected)}"] if differences.unexpected else []
+        for name, value in values.items():
+            target = targets[name]
+            if value.shape != target.shape:
+                faults.append(f"{name} has shape {value.shape}, the model {target.shape}")
+            elif not np.can_cast(value.dtype, target.dtype, "same_kind"):
+                faults.append(f"{name} is {value.dtype}, the model {target.dtype}")
+        if faults:
+            raise ValueError(f"load_state_dict: the state does not fit {type(self).__name__}: {'; '.join(faults)}")
+        for name, value in values.items():
+            targets[name][...] = value
+        return differences
+
+    def to(self, dtype: npt.DTypeLike) -> Self:
+        """Convert floating parameters and buffers to float32 or float64, in this object; gradients are dropped."""
+        if np.dtype(dtype) not in (np.float32, np.float64):
+            raise TypeError(f"to: dtype is {np.dtype(dtype)}; float32 and float64 are supported")
+        for _, owner, key in self._places():
+            value = getattr(owner, key)
+            if isinstance(value, Parameter):
+                value.data, value.grad = value.data.astype(dtype, copy=False), None
+            elif value.dtype.kind == "f":
+                setattr(owner, key, value.astype(dtype, copy=False))
+        return self
+
+    # its mode
+
+    def train(self, mode: bool = True) -> Self:
+        """Set `training` here and in every module inside."""
+        for module in self.modules():
+            module.training = mode
+        return self
+
+    def eval(self) -> Self:
+        """The same as train(False)."""
+        return self.train(False)
+
+    def zero_grad(self) -> None:
+        """Forget every gradient (set it to None)."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def describe(self) -> str:
+        """The arguments shown in repr."""
+        return ""
+
+    def __repr__(self) -> str:
+        """The class, its arguments, and the modules inside, indented."""
+        lines = [f"  ({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        inside = "\n" + "\n".join(lines) + "\n" if lines else ""
+        return f"{type(self).__name__}({self.describe()}{inside})"
+
+
+class ModuleList(Module):
+    """Modules by number: registers them under "0", "1", ..."""
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        """Take them in order; TypeError for anything that is no module."""
+        self._items = list(modules)
+        for item in self._items:
+            if not isinstance(item, Module):
+                raise TypeError(f"{type(self).__name__}: modules are needed, got {type(item).__name__}")
+
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """("0", first), ("1", second), ..."""
+        return ((str(i), module) for i, module in enumerate(self._items))
+
+    def append(self, module: Module) -> Self:
+        """Add one at the end."""
+        ModuleList([module])  # same check
+        self._items.append(module)
+        return self
+
+    def __getitem__(self, index: int) -> Module:
+        """The module with that number; negative ones count from the end."""
+        return self._items[index]
+
+    def __iter__(self) -> Iterator[Module]:
+        """In order."""
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._items)
+
+
+def _data(value: Parameter | Array) -> Array:
+    return value.data if isinstance(value, Parameter) else value

@@ -1,0 +1,138 @@
+"""Optimisers: they change parameters in place, from gradients they leave alone, and allocate on the first step only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from .tensor import Array, Tensor
+
+
+class Optimizer:
+    """What optimisers share: the parameters, each once, and the learning rate `lr`, which may be changed any time."""
+
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float) -> None:
+        """Check and keep the arguments; ValueError or TypeError says which one is wrong."""
+        given, name = list(params), type(self).__name__
+        for parameter in given:
+            if not isinstance(parameter, Tensor):
+                raise TypeError(f"{name}: params holds a {type(parameter).__name__}; tensors are needed")
+        self.params = list(dict.fromkeys(given))
+        if not self.params:
+            raise ValueError(f"{name}: params is empty; model.parameters() gives a fresh iterator each time")
+        self.lr = _within(f"{name}: lr", lr, 0, math.inf)
+        self.weight_decay = _within(f"{name}: weight_decay", weight_decay, 0, math.inf)
+        self._state: dict[Tensor, list[Array]] = {}
+        self._memory: list[Array] = []
+
+    def zero_grad(self) -> None:
+        """Forget every gradient (set it to None)."""
+        for parameter in self.params:
+            parameter.grad = None
+
+    def _buffers(self, parameter: Tensor, kept: int, scratch: int) -> list[Array]:
+        """`kept` arrays for this parameter alone, zeros at first, then `scratch` ones that all parameters share."""
+        w = parameter.data
+        state = self._state.get(parameter) or [np.zeros_like(w) for _ in range(kept)]
+        if state[0].dtype != w.dtype:  # the model was converted since the last step
+            state = [array.astype(w.dtype) for array in state]
+        self._state[parameter] = state
+        if not self._memory or self._memory[0].nbytes < w.nbytes:
+            self._memory = [np.empty(max(p.data.nbytes for p in self.params), np.uint8) for _ in range(scratch)]
+        return state + [np.ndarray(w.shape, w.dtype, memory, strides=state[0].strides) for memory in self._memory]
+
+
+class SGD(Optimizer):
+    """g = dL/dw + weight_decay w;  v = momentum v + g;  w -= lr v. As `torch.optim.SGD` with dampening 0.
+
+    Sutskever et al. 2013, "On the importance of initialization and momentum in deep learning".
+    """
+
+    def __init__(self, params: Iterable[Tensor], lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
+        """lr and weight_decay: 0 or more; momentum: in [0, 1)."""
+        super().__init__(params, lr, weight_decay)
+        self.momentum = _within("SGD: momentum", momentum, 0, 1)
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        for parameter in self.params:
+            if parameter.grad is not None:
+                w, grad = parameter.data, parameter.grad
+                sgd_step(w, grad, self._buffers(parameter, 1, 1), self.lr, self.momentum, self.weight_decay)
+
+
+class Adam(Optimizer):
+    """w -= lr (m / (1 - b1^t)) / (sqrt(v / (1 - b2^t)) + eps), t the number of this step. As `torch.optim.Adam`.
+
+    g = dL/dw + weight_decay w;  m = b1 m + (1 - b1) g;  v = b2 v + (1 - b2) g^2.
+    Kingma & Ba 2015, "Adam: a method for stochastic optimization", algorithm 1.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        """lr, eps and weight_decay: 0 or more; betas: two numbers in [0, 1)."""
+        super().__init__(params, lr, weight_decay)
+        self.betas = _within("Adam: betas[0]", betas[0], 0, 1), _within("Adam: betas[1]", betas[1], 0, 1)
+        self.eps = _within("Adam: eps", eps, 0, math.inf)
+        self._steps: dict[Tensor, int] = {}
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient."""
+        for parameter in self.params:
+            if parameter.grad is not None:
+                self._steps[parameter] = t = self._steps.get(parameter, 0) + 1
+                w, grad, buffers = parameter.data, parameter.grad, self._buffers(parameter, 2, 2)
+                adam_step(w, grad, buffers, t, self.lr, self.betas, self.eps, self.weight_decay)
+
+
+def sgd_step(w: Array, grad: Array, buffers: Sequence[Array], lr: float, momentum: float, weight_decay: float) -> None:
+    """velocity = momentum velocity + grad + weight_decay w;  w -= lr velocity. buffers: velocity, scratch."""
+    velocity, scratch = buffers
+    velocity *= momentum
+    velocity += grad
+    if weight_decay:
+        velocity += np.multiply(w, weight_decay, out=scratch)
+    w -= np.multiply(velocity, lr, out=scratch)
+
+
+def adam_step(
+    w: Array,
+    grad: Array,
+    buffers: Sequence[Array],
+    t: int,
+    lr: float,
+    betas: tuple[float, float],
+    eps: float,
+    weight_decay: float,
+) -> None:
+    """Step t, counted from 1, of the equations in `Adam`. buffers: m, v, and two for scratch."""
+    mean, square, scratch, decayed = buffers
+    if weight_decay:
+        np.multiply(w, weight_decay, out=decayed)
+        grad = np.add(decayed, grad, out=decayed)
+    mean *= betas[0]
+    mean += np.multiply(grad, 1 - betas[0], out=scratch)
+    square *= betas[1]
+    np.multiply(grad, grad, out=scratch)
+    scratch *= 1 - betas[1]
+    square += scratch
+    np.sqrt(square, out=scratch)
+    scratch /= math.sqrt(1 - betas[1] ** t)
+    scratch += eps
+    np.divide(mean, scratch, out=scratch)
+    scratch *= lr / (1 - betas[0] ** t)
+    w -= scratch
+
+
+def _within(name: str, value: float, low: float, high: float) -> float:
+    if not low <= value < high:
+        raise ValueError(f"{name} is {value!r}; it must be in [{low}, {high})")
+    return float(value)

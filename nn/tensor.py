@@ -1,0 +1,295 @@
+"""The tape: arrays that remember how they were made, so that gradients can be sent back through them.
+
+A differentiable function computes with plain arrays and hands `record` its result, the tensors it read and one closure
+that turns the gradient of the result into the gradients of those tensors. `Tensor.backward` calls these closures newest
+first and frees each as it goes. (The shape of HIPS autograd, Maclaurin et al. 2015: https://github.com/HIPS/autograd)
+
+Who may write into a gradient array is told by its writeable flag. A writeable one belongs to its receiver alone, who
+may overwrite it or add into it; a read-only one is shared with somebody, and is copied before it is kept or changed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import count
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Backward = Callable[[Array], Sequence[Array | None]]
+
+
+class _Mode(threading.local):
+    recording = True
+
+
+_mode = _Mode()
+_clock = count()
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Within it nothing is recorded, in this thread only; `with no_grad():` or, as a decorator, `@no_grad()`."""
+    before, _mode.recording = _mode.recording, False
+    try:
+        yield
+    finally:
+        _mode.recording = before
+
+
+def is_grad_enabled() -> bool:
+    """Whether this thread records, that is: is not inside `no_grad`."""
+    return _mode.recording
+
+
+class Node:
+    """One recorded call: the closure that sends its gradient on, holding the arrays for that, and where to.
+
+    sources: for each input the node, or the leaf tensor, that it came from; None where no gradient is wanted.
+    """
+
+    __slots__ = ("backward", "name", "sources", "time")
+
+    def __init__(self, name: str, sources: tuple[Node | Tensor | None, ...], backward: Backward) -> None:
+        """Note the time: a node is younger than every node it came from."""
+        self.name = name
+        self.sources = sources
+        self.backward: Backward | None = backward
+        self.time = next(_clock)
+
+    def free(self) -> None:
+        """Let go of the saved arrays and of the graph behind."""
+        self.backward, self.sources = None, ()
+
+
+class Tensor:
+    """An array, and with `requires_grad` a place where its gradient is summed.
+
+    data: any boolean, integer or floating array (kept, not copied); requires_grad: floating data only (TypeError).
+    `grad` is None or an array of data's shape and dtype; `backward` adds to it, in place, as PyTorch does.
+    """
+
+    __slots__ = ("__weakref__", "_node", "data", "grad", "requires_grad")
+    __array_ufunc__ = None  # array * tensor calls Tensor.__rmul__
+
+    def __init__(self, data: npt.ArrayLike, requires_grad: bool = False) -> None:
+        """Wrap an array; TypeError for what are no numbers."""
+        self.data: Array = np.asarray(data)
+        if self.data.dtype.kind not in "biuf":
+            raise TypeError(f"Tensor: data has dtype {self.data.dtype}; numbers are needed")
+        if requires_grad and self.data.dtype.kind != "f":
+            raise TypeError(f"Tensor: requires_grad=True needs floating-point data, not {self.data.dtype}")
+        self.requires_grad = requires_grad
+        self.grad: Array | None = None
+        self._node: Node | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The logical shape, N C H W for images, whatever the memory format."""
+        return self.data.shape
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self.data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return self.data.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The NumPy dtype of the data."""
+        return self.data.dtype
+
+    def detach(self) -> Tensor:
+        """The same array (not a copy) outside the graph."""
+        return Tensor(self.data)
+
+    def item(self) -> float:
+        """The one element as a Python number; ValueError if there are more."""
+        return self.data.item()
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+        """What np.asarray gives: the data."""
+        return np.array(self.data, dtype=dtype) if copy else np.asarray(self.data, dtype=dtype)
+
+    def __repr__(self) -> str:
+        """The data, and where it came from."""
+        tail = f", from={self._node.name}" if self._node else ", requires_grad=True" if self.requires_grad else ""
+        return f"{type(self).__name__}({self.data!r}{tail})"
+
+    def backward(self, grad: npt.ArrayLike | Tensor | None = None) -> None:
+        """x.grad += (d self / d x)^T grad, for every leaf tensor x with requires_grad that self was computed from.
+
+        grad: the gradient of some scalar with respect to self, of self's shape and dtype; may be left out where self
+        has one element (then it is 1). The graph is freed on the way: a second call raises RuntimeError.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("backward: this tensor was not computed, outside no_grad, from any with requires_grad")
+        if grad is None and self.size != 1:
+            raise RuntimeError(f"backward: grad is needed for shape {self.shape}; only one element has a default (1)")
+        start = np.ones_like(self.data) if grad is None else _borrowed(np.asarray(grad))
+        if start.shape != self.shape:
+            raise ValueError(f"backward: grad has shape {start.shape}; the tensor has {self.shape}")
+        if start.dtype != self.dtype:
+            raise TypeError(f"backward: grad has dtype {start.dtype}; the tensor has {self.dtype}")
+        if self._node is None:
+            self._add_grad(start)
+            return
+        nodes = _newest_first(self._node)
+        pending: dict[Node, Array] = {self._node: start}
+        for node in nodes:
+            if node not in pending or node.backward is None:
+                continue
+            parts = node.backward(pending.pop(node))
+            for source, part in zip(node.sources, parts, strict=True):
+                if part is None or source is None:
+                    continue
+                if isinstance(source, Tensor):
+                    source._add_grad(part)
+                else:
+                    pending[source] = _sum(pending[source], part) if source in pending else part
+            node.free()
+
+    def _add_grad(self, part: Array) -> None:
+        if self.grad is not None:
+            self.grad = _sum(self.grad, part)
+        else:
+            self.grad = part if part.flags.writeable else part.copy("K")
+
+    def _operand(self, name: str, other: Any) -> Tensor:
+        """`other` as a tensor of this dtype: Python and NumPy scalars are cast, arrays of another dtype refused."""
+        if not isinstance(other, Tensor):
+            cast = self.dtype.kind == "f" and isinstance(other, (int, float, np.number))
+            other = Tensor(np.asarray(other, dtype=self.dtype if cast else None))
+        if other.dtype != self.dtype:
+            raise TypeError(f"{name}: dtypes {self.dtype} and {other.dtype} differ; convert one of them")
+        return other
+
+    def __add__(self, other: Any) -> Tensor:
+        """Elementwise sum, broadcast as in NumPy; TypeError for another dtype, scalars are cast."""
+        a, b = self, self._operand("add", other)
+        shapes = a.shape, b.shape
+
+        def backward(grad: Array) -> Sequence[Array]:
+            grad = _borrowed(grad)
+            return [_unbroadcast(grad, shape) for shape in shapes]
+
+        return record("add", a.data + b.data, (a, b), backward)
+
+    def __sub__(self, other: Any) -> Tensor:
+        """Elementwise difference, as for +."""
+        return self + -self._operand("sub", other)
+
+    def __mul__(self, other: Any) -> Tensor:
+        """Elementwise product, as for +."""
+        a, b = self, self._operand("mul", other)
+        x, y, needs = a.data, b.data, (a.requires_grad, b.requires_grad)
+
+        def backward(grad: Array) -> Sequence[Array | None]:
+            return [
+                _unbroadcast(grad * y, x.shape) if needs[0] else None,
+                _unbroadcast(grad * x, y.shape) if needs[1] else None,
+            ]
+
+        return record("mul", x * y, (a, b), backward)
+
+    def __neg__(self) -> Tensor:
+        """Elementwise -x."""
+        return record("neg", -self.data, (self,), lambda grad: [np.asarray(-grad)])
+
+    def __rsub__(self, other: Any) -> Tensor:
+        """Elementwise difference, as for +."""
+        return -self + other
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __truediv__(self, other: float) -> Tensor:
+        """Every element times 1 / other, a scalar."""
+        return self * (1.0 / other)
+
+    def sum(self) -> Tensor:
+        """s = sum of all elements."""
+        shape = self.shape
+        return record("sum", self.data.sum(), (self,), lambda grad: [np.broadcast_to(grad, shape)])
+
+    def mean(self) -> Tensor:
+        """m = sum of all elements / their number."""
+        return self.sum() * (1.0 / self.size)
+
+
+class Parameter(Tensor):
+    """A tensor that a `Module` trains: set as an attribute, it is found by `parameters` and named in `state_dict`."""
+
+    __slots__ = ()
+
+    def __init__(self, data: npt.ArrayLike, requires_grad: bool = True) -> None:
+        """As `Tensor`, with requires_grad on."""
+        super().__init__(data, requires_grad)
+
+
+def as_tensor(x: Tensor | npt.ArrayLike) -> Tensor:
+    """`x` itself if it is a tensor, else a tensor around it."""
+    return x if isinstance(x, Tensor) else Tensor(x)
+
+
+def recording(*inputs: Tensor) -> bool:
+    """Whether a function of these inputs goes onto the tape: a gradient is wanted, and this is not `no_grad`."""
+    return _mode.recording and any(x.requires_grad for x in inputs)
+
+
+def record(name: str, data: npt.ArrayLike, inputs: Sequence[Tensor], backward: Backward) -> Tensor:
+    """The result of a differentiable function as a tensor, put on the tape where `recording(*inputs)`.
+
+    backward(grad) returns one gradient per input, None where that input's `requires_grad` is off. It may overwrite grad
+    if grad is writeable, and every array it returns that shares memory with anything but a disjoint part of such a grad
+    must be read-only. What it needs it should keep as arrays, not tensors: a tensor would keep the graph alive.
+    """
+    result = Tensor(data)
+    if recording(*inputs):
+        result.requires_grad = True
+        result._node = Node(name, tuple((x._node or x) if x.requires_grad else None for x in inputs), backward)
+    return result
+
+
+def _newest_first(root: Node) -> list[Node]:
+    """Every node behind root: a node is younger than all it read, so by falling time is a topological order."""
+    seen, stack = {root}, [root]
+    while stack:
+        node = stack.pop()
+        if node.backward is None:
+            raise RuntimeError(f"backward: an earlier backward freed the graph at {node.name}; run forward again")
+        fresh = {source for source in node.sources if isinstance(source, Node)} - seen
+        seen |= fresh
+        stack.extend(fresh)
+    return sorted(seen, key=lambda node: node.time, reverse=True)
+
+
+def _sum(a: Array, b: Array) -> Array:
+    """a + b, in whichever of the two may be written."""
+    if a.flags.writeable:
+        return np.add(a, b, out=a)
+    return np.add(a, b, out=b) if b.flags.writeable else np.asarray(a + b)
+
+
+def _borrowed(array: Array) -> Array:
+    """A read-only view: whoever gets it must copy before writing."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
+    """The sum of grad over the axes along which an operand of this shape was broadcast."""
+    if grad.shape == shape:
+        return np.asarray(grad)
+    grad = grad.sum(axis=tuple(range(grad.ndim - len(shape))))
+    stretched = tuple(axis for axis, size in enumerate(shape) if size == 1 and grad.shape[axis] != 1)
+    return np.asarray(grad.sum(axis=stretched, keepdims=True) if stretched else grad)

@@ -1,0 +1,107 @@
+"""U-Net: the paper's sizes, names, errors, and that it learns."""
+
+import numpy as np
+import pytest
+
+from upconv import nn
+
+
+def test_the_papers_network():
+    model = nn.UNet(in_channels=1, classes=2, width=64, depth=4, padded=False)
+    # 3x3 pairs, encoder: 640 + 36928, 73856 + 147584, 295168 + 590080, 1180160 + 2359808, 4719616 + 9438208;
+    # 2x2 up: 2097664 + 524544 + 131200 + 32832; decoder: 4719104 + 2359808, 1179904 + 590080, 295040 + 147584,
+    # 73792 + 36928; head: 130
+    assert sum(parameter.size for parameter in model.parameters()) == 31_030_658
+    assert model.output_size(572, 572) == (388, 388)
+    assert model.valid_input_size(388, 388) == (572, 572)
+    assert model.margin == 92 and model.multiple == 16
+
+
+def test_names_and_shapes():
+    state = nn.UNet(in_channels=3, classes=5, width=2, depth=1).state_dict()
+    assert {name: array.shape for name, array in state.items()} == {
+        "enc.0.0.weight": (2, 3, 3, 3),
+        "enc.0.0.bias": (2,),
+        "enc.0.2.weight": (2, 2, 3, 3),
+        "enc.0.2.bias": (2,),
+        "enc.1.0.weight": (4, 2, 3, 3),
+        "enc.1.0.bias": (4,),
+        "enc.1.2.weight": (4, 4, 3, 3),
+        "enc.1.2.bias": (4,),
+        "up.0.weight": (4, 2, 2, 2),
+        "up.0.bias": (2,),
+        "dec.0.0.weight": (2, 4, 3, 3),
+        "dec.0.0.bias": (2,),
+        "dec.0.2.weight": (2, 2, 3, 3),
+        "dec.0.2.bias": (2,),
+        "head.weight": (5, 2, 1, 1),
+        "head.bias": (5,),
+    }
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_sizes_are_what_the_layers_make_of_them(depth, padded):
+    model = nn.UNet(width=1, depth=depth, padded=padded, rng=0)
+    smallest = model.valid_input_size(1, 1)
+    for height, width in (smallest, (smallest[0] + model.multiple, smallest[1] + 2 * model.multiple)):
+        expected = model.output_size(height, width)
+        assert min(expected) >= 1
+        assert model(np.zeros((1, 1, height, width), np.float32)).shape == (1, 2, *expected)
+        assert model.valid_input_size(*expected) == (height, width)
+    for step in range(1, model.multiple):
+        with pytest.raises(ValueError, match=f"depth={depth} and padded={padded}"):
+            model.output_size(smallest[0] + step, smallest[1])
+    with pytest.raises(ValueError):
+        model.output_size(smallest[0] - model.multiple, smallest[1])
+
+
+def test_skips_are_cropped_in_the_middle():
+    """A valid net sees what a padded one sees away from the border: its scores are the middle of the padded ones."""
+    valid, padded = (nn.UNet(width=2, depth=2, padded=p, rng=0).to(np.float64) for p in (False, True))
+    padded.load_state_dict(valid.state_dict())
+    image = np.random.default_rng(0).standard_normal((1, 1, 48, 48))
+    with nn.no_grad():  # 44 = 48 - 4 keeps the pooling grid: the valid net's first row is the padded one's third
+        inner = valid(image[:, :, 2:-2, 2:-2]).data
+        outer = padded(image).data
+    assert inner.shape == (1, 1 + 1, 4, 4)
+    np.testing.assert_allclose(inner, outer[:, :, 22:26, 22:26], rtol=1e-12, atol=1e-12)
+
+
+def test_what_the_unet_refuses():
+    model = nn.UNet(in_channels=3, width=2, depth=2)
+    with pytest.raises(ValueError, match=r"UNet: images have shape \(1, 1, 8, 8\); N x 3 x H x W is needed"):
+        model(np.zeros((1, 1, 8, 8), np.float32))
+    with pytest.raises(ValueError, match=r"images are 9 x 8; .*multiples of 4, here at least 12 x 8"):
+        model(np.zeros((1, 3, 9, 8), np.float32))
+    with pytest.raises(ValueError, match=r"images are 572 x 570; .*multiples of 16 minus 4, here at least 572 x 572"):
+        nn.UNet(width=1, padded=False).output_size(572, 570)
+    with pytest.raises(TypeError, match="float64"):
+        model(np.zeros((1, 3, 8, 8)))
+    for name in ("in_channels", "classes", "width", "depth"):
+        with pytest.raises(ValueError, match=f"UNet: {name} is 0"):
+            nn.UNet(**{name: 0})
+
+
+def test_contiguous_and_channels_last_images_give_the_same_scores():
+    model = nn.UNet(in_channels=3, width=2, depth=1, rng=0)
+    image = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32).transpose(0, 3, 1, 2)
+    np.testing.assert_array_equal(model(image).data, model(np.ascontiguousarray(image)).data)
+
+
+def test_it_learns_a_tiny_image_by_heart():
+    rng = np.random.default_rng(0)
+    image = rng.standard_normal((1, 1, 16, 16)).astype(np.float32)
+    labels = (np.add.outer(np.arange(16), np.arange(16)) // 5 % 2)[None]
+    labels[0, 0, 0] = 255
+    model = nn.UNet(width=4, depth=2, rng=0)
+    optimizer = nn.Adam(model.parameters(), lr=1e-2)
+    for _ in range(120):
+        loss = nn.cross_entropy(model(image), labels, ignore_index=255)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    model.eval()
+    with nn.no_grad():
+        right = model(image).data.argmax(1) == labels
+    assert loss.item() < 0.1 and right.mean() > 0.97
