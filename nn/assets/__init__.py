@@ -1,0 +1,1 @@
+"""The embedded data, as files of the package: see `upconv.nn.data`."""

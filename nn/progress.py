@@ -1,0 +1,68 @@
+"""What is shown while a network trains: a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self
+
+from upconv._extras import require
+
+from .training import Step
+
+SECONDS = 10.0  # between lines where there is no terminal
+
+
+class Progress:
+    """Bar, loss, Dice and the time left on a rich `console`: a context manager whose `show` is `train`'s on_step."""
+
+    def __init__(self, steps: int, console: Any) -> None:
+        """steps: how many there will be."""
+        self.steps, self.console = steps, console
+        self.first = self.last = perf_counter()
+        self.test = ""
+        self.bar: Any = None
+
+    def __enter__(self) -> Self:
+        """Start the bar."""
+        if not self.console.is_terminal:
+            return self
+        rich = require("rich.progress", extra="train")
+        self.bar = rich.Progress(
+            rich.SpinnerColumn(),
+            rich.TextColumn("{task.completed:>4.0f}/{task.total:.0f}"),
+            rich.BarColumn(bar_width=None),
+            rich.TextColumn("{task.description}"),
+            rich.TimeRemainingColumn(compact=True),
+            console=self.console,
+            expand=True,
+        )
+        self.task = self.bar.add_task("first step", total=self.steps)
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the bar as it stands."""
+        if self.bar:
+            self.bar.stop()
+
+    def show(self, step: Step) -> None:
+        """One step is done."""
+        if step.test_dice is not None:
+            self.test = f" · test Dice {step.test_dice:.3f}"
+        text = f"loss {step.loss:.3f} · Dice {step.dice:.3f}{self.test}"
+        if self.bar:
+            self.bar.update(self.task, completed=step.step, description=text)
+            return
+        now = perf_counter()
+        if step.step == 1:
+            self.first = now  # what comes before is compilation, and says nothing about the steps to come
+        if step.step in (1, self.steps) or step.test_dice is not None or now - self.last > SECONDS:
+            self.last = now
+            left = (now - self.first) / (step.step - 1) * (self.steps - step.step) if step.step > 1 else None
+            self._line(f"step {step.step}/{self.steps} · {text}" + ("" if left is None else f" · {left:.0f} s left"))
+
+    def _line(self, text: str) -> None:
+        self.console.print(text, soft_wrap=True, markup=False, highlight=False)

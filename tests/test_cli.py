@@ -1,0 +1,193 @@
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import upconv
+from upconv import kernels
+from upconv.cli import main
+from upconv.nn.images import read_image
+from upconv.nn.training import Settings
+
+QUICK = ["--steps", "3", "--width", "2", "--depth", "1", "--crop", "16", "--batch", "1"]
+
+
+@pytest.fixture(autouse=True)
+def there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with kernels.num_threads(kernels.get_num_threads()):
+        yield tmp_path
+
+
+def folder(root, names="ab", classes=2):
+    for kind, values in (("images", 256), ("masks", classes)):
+        (root / kind).mkdir(parents=True)
+        for i, name in enumerate(names):
+            array = np.random.default_rng(i).integers(0, values, (20, 24)).astype(np.uint8)
+            Image.fromarray(array).save(root / kind / f"{name}.png")
+    return str(root)
+
+
+def refused(capsys, *arguments):
+    """The lines on stderr of a command that must end with 2."""
+    assert main(arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err.splitlines()
+
+
+def test_train_then_predict(capsys, there):
+    assert main(["train", *QUICK, "--quadrant", "1", "--threads", "2"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    for text in (
+        "CPU, 2 threads",
+        "quadrant 1 for the test",
+        "U-Net of width 2 and depth 1, ",
+        "3 steps of 1 crops, 16 x 16 pixels",
+        "step 3/3 · loss ",
+        "U-Net",
+        "best threshold (intensity >= ",
+        "0.8707",
+        "next:    upconv predict runs/nuclei/model.safetensors runs/nuclei/test_image.png",
+    ):
+        assert text in out
+    assert main(["predict", "runs/nuclei/model.safetensors", "runs/nuclei/test_image.png"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("runs/nuclei/test_image_mask.png: 256 x 256 pixels, ")
+    assert set(np.unique(read_image("runs/nuclei/test_image_mask.png"))) <= {0, 255}
+    assert main(["predict", "runs/nuclei/model.safetensors", "runs/nuclei/test_image.png",
+                 "--output", "m.png", "--probability", "p.png", "--threads", "1"]) == 0  # fmt: skip
+    assert read_image("p.png").shape == (256, 256, 1)
+    assert np.array_equal(read_image("m.png"), read_image("runs/nuclei/test_image_mask.png"))
+
+
+def test_train_on_a_folder(capsys, there):
+    assert main(["train", folder(there / "cells"), *QUICK]) == 0
+    assert "1 images to train, 1 for the test; 2 classes" in capsys.readouterr().out
+    assert (there / "runs" / "cells" / "model.safetensors").is_file()
+    assert main(["train", folder(there / "more", "abcd", 3), *QUICK, "--validation", "0.5", "--output", "o"]) == 0
+    out = capsys.readouterr().out
+    assert "2 images to train, 2 for the test; 3 classes" in out
+    assert [word in out for word in ("class 0", "class 2", "class 3", "mean", "threshold")] == [
+        True,
+        True,
+        False,
+        True,
+        False,
+    ]
+    assert (there / "o" / "preview.png").is_file()
+
+
+def test_problems_are_one_line_each(capsys, there):
+    data = there / "data"
+    folder(data)
+    (data / "masks" / "a.png").unlink()
+    (data / "images" / "b.png").write_text("")
+    lines = refused(capsys, "train", str(data), *QUICK)
+    assert len(lines) == 2
+    assert lines[0].startswith("upconv: ")
+    assert lines[0].endswith("a.png (or .tif) is missing")
+    assert "b.png cannot be read as an image" in lines[1]
+    assert refused(capsys, "train", "none") == ["upconv: there is no folder none"]
+    assert refused(capsys, "train", "--steps", "0", "--crop", "5") == ["upconv: steps is 0; it must be 1 or more"]
+    assert refused(capsys, "train", "--classes", "3") == ["upconv: --classes is for training on a folder"]
+    assert refused(capsys, "train", "x", "--quadrant", "3") == [
+        "upconv: --quadrant is for training on the embedded nuclei"
+    ]
+    assert refused(capsys, "train", "--threads", "0") == ["upconv: threads is 0; it must be 1 to 1024"]
+    (line,) = refused(capsys, "predict", "none.safetensors", "none.png")
+    assert line == "upconv: none.safetensors cannot be used as a model: there is no file none.safetensors"
+
+
+def test_a_folder_full_of_problems_is_cut_short(capsys, there):
+    folder(there / "data", [f"{i:03}" for i in range(120)])
+    for path in (there / "data" / "masks").iterdir():
+        path.unlink()
+    lines = refused(capsys, "train", "data")
+    assert len(lines) == 51
+    assert lines[-1] == "upconv: and 70 more"
+
+
+def test_a_loss_that_is_no_number(capsys, there):
+    assert main(["train", *QUICK, "--steps", "20", "--lr", "1e30"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "try a smaller learning rate, --lr 1e+29" in line
+
+
+@pytest.mark.parametrize("package", ["rich", "matplotlib", "safetensors", "PIL"])
+def test_a_missing_package_is_told_before_training(capsys, there, monkeypatch, package):
+    for module in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["train", *QUICK]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"upconv: this needs {package}, which is not installed: pip install 'upconv[train]'"
+    assert not (there / "runs").exists()
+
+
+def test_what_the_parser_refuses_is_one_line(capsys):
+    for arguments, message in (
+        ([], "upconv: the following arguments are required: train | predict (help: upconv --help)"),
+        (["train", "--steps", "x"], "argument --steps: invalid int value: 'x' (help: upconv train --help)"),
+        (["predict", "model"], "upconv: the following arguments are required: image (help: upconv predict --help)"),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_help_and_version(capsys):
+    for arguments, texts in (
+        (["--version"], [f"upconv {upconv.__version__}"]),
+        (["--help"], ["train", "predict"]),
+        (["train", "--help"], ["examples:", "upconv train --quadrant 0", "255 is void"]),
+        (["predict", "--help"], ["examples:", "--probability"]),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 0
+        out = capsys.readouterr().out
+        assert all(text in out for text in texts)
+        assert max(map(len, out.splitlines())) <= 120
+
+
+def test_help_tells_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    options = " ".join(capsys.readouterr().out.partition("options:")[2].split())
+    for name, value in vars(Settings()).items():
+        assert re.search(rf"--{name} [NX] [^()]*\({value:g}\)", options), name
+
+
+def test_help_is_quick():
+    """Asking for help imports neither NumPy nor the kernels."""
+    code = (
+        "import sys; from upconv.cli import parser; parser().format_help();"
+        " sys.exit(any(m in sys.modules for m in ('numpy', 'numba', 'rich')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals differ")
+def test_ctrl_c_saves_and_exits_with_130(there):
+    command = [sys.executable, "-m", "upconv", "train", *QUICK, "--steps", "1000000", "--output", "out"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        for line in process.stdout:
+            if line.startswith("step 1/"):
+                break
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "interrupted after" in err.splitlines()[-1]
+    assert err.rstrip().endswith("the model so far is out/model.safetensors")
+    assert (there / "out" / "model.safetensors").is_file()
+    steps = (there / "out" / "metrics.csv").read_text().splitlines()[1:]
+    assert [int(row.split(",")[0]) for row in steps] == list(range(1, len(steps) + 1))

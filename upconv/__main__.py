@@ -1,0 +1,7 @@
+"""`python -m upconv` is `upconv`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())
