@@ -16,10 +16,18 @@ from .cpu.parallel import get_num_threads, num_threads, set_num_threads
 from .layout import channel_slots, channels_last
 from .loss import cross_entropy, cross_entropy_input
 from .op import explain
-from .pointwise import channel_sum, concatenate, relu, relu_input, softmax
-from .pooling import max_pool2d, max_pool2d_input, max_pool2d_offsets, max_unpool2d, max_unpool2d_input
+from .pointwise import add, channel_sum, concatenate, relu, relu_input, softmax
+from .pooling import (
+    max_pool2d,
+    max_pool2d_indices,
+    max_pool2d_input,
+    max_pool2d_offsets,
+    max_unpool2d,
+    max_unpool2d_input,
+)
 
 __all__ = [
+    "add",
     "channel_slots",
     "channel_sum",
     "channels_last",
@@ -35,6 +43,7 @@ __all__ = [
     "explain",
     "get_num_threads",
     "max_pool2d",
+    "max_pool2d_indices",
     "max_pool2d_input",
     "max_pool2d_offsets",
     "max_unpool2d",

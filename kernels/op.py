@@ -53,6 +53,7 @@ class Case:
     flops: int = 0
     algorithm: str = "auto"
     out: Any = None  # the caller's array for the first output
+    elementwise: bool = False  # out may be an argument itself
 
     @property
     def cost(self) -> Cost:
@@ -108,7 +109,8 @@ class Op:
         results = [self._allocate(each) for each in case.outputs]
         if case.out is not None:
             self._check_out(case)
-            if layout_serves(case.out) and not any(overlaps(case.out, a) for a in arguments):
+            others = [a for a in arguments if not (case.elementwise and same_memory(case.out, a))]
+            if layout_serves(case.out) and not any(overlaps(case.out, a) for a in others):
                 results[0] = case.out
         for hook in trace:
             hook(self, variant, case, results)
@@ -143,6 +145,15 @@ class Op:
 def layout_serves(out: Array) -> bool:
     """True where a kernel can write straight into `out`."""
     return out.flags.aligned and (out.ndim != 4 or layout.is_channels_last(out))
+
+
+def same_memory(out: Array, argument: Any) -> bool:
+    """True where the two are views of exactly the same numbers."""
+    return (
+        isinstance(argument, np.ndarray)
+        and out.__array_interface__["data"][0] == argument.__array_interface__["data"][0]
+        and (out.shape, out.strides, out.dtype) == (argument.shape, argument.strides, argument.dtype)
+    )
 
 
 def overlaps(out: Array, argument: Any) -> bool:

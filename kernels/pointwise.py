@@ -28,7 +28,21 @@ def relu_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | N
     """
     y, grad = _two_maps(Arguments("relu_input"), ("y", "grad"), y, grad)
     outputs = (Output(grad.shape, grad.dtype, format_of(grad)),)
-    return Case((y, grad), outputs, maps=(0, 1), flops=grad.size, algorithm=algorithm, out=out)
+    return Case((y, grad), outputs, maps=(0, 1), flops=grad.size, algorithm=algorithm, out=out, elementwise=True)
+
+
+@operator(reference=reference.add, variants=[Variant("direct", cpu.add)])
+def add(x: Array, y: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """z[n,c,i,j] = x[n,c,i,j] + y[n,c,i,j].
+
+    The sum of two maps, as where two branches of a network meet. x, y: (N, C, H, W), float32 or float64, any strides.
+    Returns the same shape in the format of x; out may be x or y itself.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+    """
+    x, y = _two_maps(Arguments("add"), ("x", "y"), x, y)
+    outputs = (Output(x.shape, x.dtype, format_of(x)),)
+    return Case((x, y), outputs, maps=(0, 1), flops=x.size, algorithm=algorithm, out=out, elementwise=True)
 
 
 @operator(reference=reference.relu, variants=[Variant("direct", cpu.relu)], gradients={"x": relu_input})
@@ -45,7 +59,7 @@ def relu(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case
     """
     x = Arguments("relu").array("x", x, "NCHW")
     outputs = (Output(x.shape, x.dtype, format_of(x)),)
-    return Case((x,), outputs, maps=(0,), flops=x.size, algorithm=algorithm, out=out)
+    return Case((x,), outputs, maps=(0,), flops=x.size, algorithm=algorithm, out=out, elementwise=True)
 
 
 @operator(reference=reference.channel_sum, variants=[Variant("direct", cpu.channel_sum)])

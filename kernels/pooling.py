@@ -48,6 +48,17 @@ def _pooled(check: Arguments, x: Any, window: Window, ceil_mode: bool) -> tuple[
     return x, (*x.shape[:2], *size)
 
 
+def _checked_offsets(
+    check: Arguments, input_shape: Any, offsets: Any, window: Window, ceil_mode: bool
+) -> tuple[Shape, Array]:
+    """The shape that was pooled, and the offsets that fit it, in their own dtype."""
+    shape = check.shape_of("input_shape", input_shape, "NCHW")
+    pooled = (*shape[:2], *check.windows_over(window, shape[2:], ceil_mode=bool(ceil_mode)))
+    offsets = check.integers("offsets", offsets, pooled)
+    _within(check, "offsets", offsets, window.taps)
+    return shape, offsets.astype(offset_dtype(window), copy=False)
+
+
 @operator(reference=reference.max_pool2d_input, variants=[Variant("direct", cpu.max_pool_input)])
 def max_pool2d_input(
     input_shape: Shape,
@@ -71,20 +82,40 @@ def max_pool2d_input(
     Raises ValueError, TypeError, or IndexError where an offset is no tap of the window.
     """
     check = Arguments("max_pool2d_input")
-    shape = check.shape_of("input_shape", input_shape, "NCHW")
     window = _window(check, kernel_size, stride, padding, dilation)
+    shape, offsets = _checked_offsets(check, input_shape, offsets, window, ceil_mode)
     grad = check.array("grad", grad, "NCHW")
-    expected = (*shape[:2], *check.windows_over(window, shape[2:], ceil_mode=bool(ceil_mode)))
-    check.shape("grad", grad, expected)
-    offsets = check.integers("offsets", offsets, expected)
-    _within(check, "offsets", offsets, window.taps)
-    return Case(
-        arguments=(shape, offsets.astype(offset_dtype(window), copy=False), grad),
-        outputs=(Output(shape, grad.dtype, format_of(grad)),),
-        parameters=_parameters(window),
-        maps=(1, 2),
-        algorithm=algorithm,
-    )
+    check.shape("grad", grad, offsets.shape)
+    outputs = (Output(shape, grad.dtype, format_of(grad)),)
+    return Case((shape, offsets, grad), outputs, _parameters(window), maps=(1, 2), algorithm=algorithm)
+
+
+@operator(reference=reference.max_pool2d_indices, variants=[Variant("direct", cpu.max_pool_indices)])
+def max_pool2d_indices(
+    input_shape: Shape,
+    offsets: Array,
+    kernel_size: Any,
+    *,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    algorithm: str = "auto",
+) -> Case:
+    """index[n,c,i,j] = (i s - pad + u d) W + j s - pad + v d, with u kw + v = offsets[n,c,i,j].
+
+    The positions that `max_pool2d(return_indices=True)` gives, from the offsets of `max_pool2d_offsets`.
+
+    input_shape: (N, C, H, W) of what was pooled. offsets: integers (N, C, Ho, Wo). The rest as given to
+    `max_pool2d_offsets`. Returns int64 (N, C, Ho, Wo) in the format of `offsets`.
+
+    Raises ValueError, TypeError, or IndexError where an offset is no tap of the window.
+    """
+    check = Arguments("max_pool2d_indices")
+    window = _window(check, kernel_size, stride, padding, dilation)
+    shape, offsets = _checked_offsets(check, input_shape, offsets, window, ceil_mode)
+    outputs = (Output(offsets.shape, INDEX, format_of(offsets)),)
+    return Case((shape, offsets), outputs, _parameters(window), maps=(1,), algorithm=algorithm)
 
 
 def _within(check: Arguments, name: str, values: Array, end: int) -> None:

@@ -240,6 +240,16 @@ def max_pool2d(
     return y, indices, offsets
 
 
+def max_pool2d_indices(
+    input_shape: Shape, offsets: Array, *, kernel_size: Pair, stride: Pair, padding: Sides, dilation: Pair
+) -> Array:
+    """index[n,c,i,j] = (i s + u d - top) W + j s + v d - left, with u kw + v = offsets[n,c,i,j]."""
+    rows = np.arange(offsets.shape[2])[:, None] * stride[0] - padding[0][0]
+    columns = np.arange(offsets.shape[3]) * stride[1] - padding[1][0]
+    u, v = np.divmod(offsets.astype(np.int64), kernel_size[1])
+    return (rows + u * dilation[0]) * input_shape[3] + columns + v * dilation[1]
+
+
 def max_pool2d_input(
     input_shape: Shape, offsets: Array, grad: Array, *, kernel_size: Pair, stride: Pair, padding: Sides, dilation: Pair
 ) -> Array:
@@ -306,6 +316,11 @@ def max_unpool2d_input(grad: Array, indices: Array) -> Array:
 def relu(x: Array) -> Array:
     """y = max(x, 0), elementwise; NaN stays NaN."""
     return np.maximum(_float64(x), 0.0)
+
+
+def add(x: Array, y: Array) -> Array:
+    """z = x + y, elementwise."""
+    return _float64(x) + _float64(y)
 
 
 def relu_input(y: Array, grad: Array) -> Array:

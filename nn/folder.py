@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .data import VOID, Data, Sample
-from .images import IMAGE_SUFFIXES, MASK_SUFFIXES, InputError, Pathlike, channels, read_image, read_mask
+from .files import Pathlike
+from .images import IMAGE_SUFFIXES, MASK_SUFFIXES, InputError, channels, read_image, read_mask
 
 Array = npt.NDArray[Any]
 

@@ -115,7 +115,7 @@ def max_pool2d(
     if recording(x):  # keeps the winner's place in its window, one byte, and makes indices only for who asks
         y, offsets = kernels.max_pool2d_offsets(x.data, kernel_size, **window)
         if return_indices:
-            _, indices = kernels.max_pool2d(x.data, kernel_size, return_indices=True, **window)
+            indices = kernels.max_pool2d_indices(x.shape, offsets, kernel_size, **window)
     elif return_indices:
         y, indices = kernels.max_pool2d(x.data, kernel_size, return_indices=True, **window)
     else:

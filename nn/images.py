@@ -1,22 +1,21 @@
-"""Image files to arrays and back: PNG, TIFF and JPEG in, PNG out, never half-written."""
+"""Image files to arrays and back: PNG, TIFF and JPEG in, PNG out."""
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import numpy as np
 import numpy.typing as npt
 
 from upconv._extras import require
 
+from .files import Pathlike
+
 Array = npt.NDArray[Any]
-Pathlike = str | os.PathLike[str]
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 MASK_SUFFIXES = (".png", ".tif", ".tiff")  # JPEG is lossy: it changes labels
@@ -75,20 +74,6 @@ def png(image: Array) -> bytes:
     content = BytesIO()
     require("PIL.Image", extra="train").fromarray(image).save(content, "PNG")
     return content.getvalue()
-
-
-def write(path: Pathlike, content: bytes) -> None:
-    """Write a file that appears complete or not at all: it is written beside `path`, then renamed."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def _decoded(path: Path, *, colour: bool) -> Array:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .data import normalise
+from .files import Pathlike, write
 from .functional import softmax
-from .images import InputError, Pathlike, channels, png, read_image, write
+from .images import InputError, channels, png, read_image
 from .io import load
 from .models import UNet
 from .tensor import no_grad

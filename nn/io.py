@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
-from uuid import uuid4
 
 from .._extras import require
+from .files import Pathlike, write
 from .module import Module
 
 FORMAT = 1
@@ -23,11 +23,12 @@ def register_model(cls: M) -> M:
     return cls
 
 
-def save(model: Module, path: str | os.PathLike[str]) -> None:
+def save(model: Module, path: Pathlike, metadata: Mapping[str, str] | None = None) -> None:
     """Write the weights of a registered model to `path`, and what is needed to rebuild it.
 
     The file holds `state_dict()` and the metadata upconv.format, upconv.model (the class) and upconv.config (its
-    constructor arguments, JSON). It appears complete or not at all: it is written beside `path`, then renamed.
+    constructor arguments, JSON), and whatever strings `metadata` adds: where the weights come from, say, which
+    `safetensors.safe_open(path, "numpy").metadata()` reads. It appears complete or not at all (`files.write`).
     Raises ValueError if the model's class is not registered or has no config, OSError if the disk refuses.
     """
     path, name = Path(path), type(model).__name__
@@ -35,20 +36,12 @@ def save(model: Module, path: str | os.PathLike[str]) -> None:
         raise ValueError(f"save: {name} cannot be rebuilt by load: it needs @register_model and self.config")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"save: there is no folder {path.parent}")
-    metadata = {"upconv.format": str(FORMAT), "upconv.model": name, "upconv.config": json.dumps(model.config)}
-    content = require("safetensors.numpy", extra="train").save(model.state_dict(), metadata)
-    beside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    ours = {"upconv.format": str(FORMAT), "upconv.model": name, "upconv.config": json.dumps(model.config)}
+    content = require("safetensors.numpy", extra="train").save(model.state_dict(), {**(metadata or {}), **ours})
+    write(path, content)
 
 
-def load(path: str | os.PathLike[str]) -> Module:
+def load(path: Pathlike) -> Module:
     """The model that `save` wrote to `path`, in training mode, with the dtype it was saved in.
 
     Raises FileNotFoundError, and ValueError where the file is no safetensors file, is cut short, is not from `save`,

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from upconv._extras import require
 
 from .data import VOID
-from .images import Pathlike, write
+from .files import Pathlike, write
 
 Array = npt.NDArray[Any]
 

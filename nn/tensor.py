@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .. import kernels
+
 Array = npt.NDArray[Any]
 Backward = Callable[[Array], Sequence[Array | None]]
 
@@ -274,6 +276,8 @@ def _newest_first(root: Node) -> list[Node]:
 
 def _sum(a: Array, b: Array) -> Array:
     """a + b, in whichever of the two may be written."""
+    if a.ndim == 4 and a.dtype in (np.float32, np.float64):
+        return kernels.add(a, b, out=next((each for each in (a, b) if each.flags.writeable), None))
     if a.flags.writeable:
         return np.add(a, b, out=a)
     return np.add(a, b, out=b) if b.flags.writeable else np.asarray(a + b)

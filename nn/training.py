@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from upconv import __version__
 from upconv._extras import require
 
 from . import metrics
 from .data import VOID, Data, Sample, batches
+from .files import Pathlike, write
 from .functional import cross_entropy
-from .images import InputError, Pathlike, png, write
+from .images import InputError, png
 from .inference import predict, probabilities
 from .io import save
 from .models import UNet
@@ -115,6 +118,8 @@ def build(data: Data, settings: Settings) -> UNet:
 def train(data: Data, settings: Settings, output: Pathlike, on_step: Callable[[Step], None] | None = None) -> Result:
     """Train a U-Net and leave model.safetensors, metrics.csv and preview.png in the folder `output`.
 
+    The metadata of model.safetensors name the data, the settings and the version of upconv.
+
     on_step is called after every step. Ctrl-C (KeyboardInterrupt) ends training: the model so far is saved. Files of
     an earlier training in the same folder are replaced: metrics.csv at the start, the others when they are complete.
     Raises TrainingError when the loss is no number, InputError where the folder cannot be written, ImportError before
@@ -129,6 +134,7 @@ def train(data: Data, settings: Settings, output: Pathlike, on_step: Callable[[S
     except OSError as error:
         raise InputError(f"cannot write to the folder {output}: {error.strerror}") from error
     model, file, start = build(data, settings), output / "model.safetensors", perf_counter()
+    origin = {"trained_on": data.title, "settings": json.dumps(asdict(settings)), "upconv.version": __version__}
     done, counts, interrupted = 0, None, False
     with log:
         rows = csv.writer(log)
@@ -138,13 +144,13 @@ def train(data: Data, settings: Settings, output: Pathlike, on_step: Callable[[S
                 rows.writerow("" if value is None else value for value in astuple(step))
                 done = step.step
                 if counts is not None:
-                    save(model, file)
+                    save(model, file, origin)
                 if on_step:
                     on_step(step)
         except KeyboardInterrupt:
             interrupted = True
     if done:
-        save(model, file)
+        save(model, file, origin)
     seconds = perf_counter() - start
     if interrupted:
         return Result(model, done, seconds, True, file if done else None)

@@ -81,8 +81,10 @@ def plan(
     # A run is what lies side by side in a patch: the channels of a pixel, or of a row of taps where they are few.
     merged = dilation[1] == 1 and channels * size <= MERGED
     step = channels * size if merged else pitch(chunk, size)
-    pixels = PATCH // (max(step, 1) * stride[0] * stride[1])
-    pixels = min(max(pixels, 4 * shape.rows), PIXELS)
+    pixels = min(PATCH // (max(step, 1) * stride[0] * stride[1]), PIXELS)
+    # Small maps: blocks of few tiles, so that fewer threads copy the same patch for different filters.
+    outputs = sum(part.shape[0] * part.shape[2] * part.shape[3] for part in parts)
+    pixels = max(min(pixels, 2 * outputs // ITEMS), 8 * shape.rows)
 
     items: list[tuple[int, ...]] = []
     packed: list[int] = []

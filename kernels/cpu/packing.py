@@ -52,22 +52,27 @@ def _pack(dtype: np.dtype) -> Any:
             first = panel * columns
             valid = min(columns, filters - first)
             for v in range(kw):
-                for c in range(channels):
-                    begin = c // chunk * chunk
+                taken = weight + (group * filters + first) * strides[0] + u * strides[2] + v * strides[3]
+                for begin in range(0, channels, chunk):
                     now = min(chunk, channels - begin)
-                    at = begin * panels * kh * kw + ((panel * kh + u) * kw + v) * now + c - begin
-                    row = view(packed + (group * panels * channels * kh * kw + at) * columns * size, columns)
-                    source = (
-                        weight
-                        + (group * filters + first) * strides[0]
-                        + c * strides[1]
-                        + u * strides[2]
-                        + v * strides[3]
-                    )
-                    for k in range(valid):
-                        row[k] = view(source + k * strides[0], 1)[0]
-                    for k in range(valid, columns):
-                        row[k] = 0
+                    at = begin * panels * kh * kw + ((panel * kh + u) * kw + v) * now
+                    rows = packed + (group * panels * channels * kh * kw + at) * columns * size
+                    source = taken + begin * strides[1]
+                    if strides[1] < strides[0]:  # in the order of the source's memory
+                        for k in range(valid):
+                            for c in range(now):
+                                view(rows + (c * columns + k) * size, 1)[0] = view(
+                                    source + k * strides[0] + c * strides[1], 1
+                                )[0]
+                    else:
+                        for c in range(now):
+                            row = view(rows + c * columns * size, columns)
+                            for k in range(valid):
+                                row[k] = view(source + k * strides[0] + c * strides[1], 1)[0]
+                    for c in range(now if valid < columns else 0):
+                        row = view(rows + c * columns * size, columns)
+                        for k in range(valid, columns):
+                            row[k] = 0
             item = claim(work)
 
     return pack

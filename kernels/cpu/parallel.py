@@ -22,7 +22,7 @@ from .jit import look
 
 LINE = 64  # bytes in a cache line, and in the widest vector
 SMALL = 128 * 1024  # bytes that one thread has moved before a second one is awake: about 10 microseconds
-SPINS = 50_000  # looks at the ticket before a thread without work goes to sleep: about 100 microseconds
+SPINS = 400_000  # looks at the bell before a thread without work goes to sleep
 
 
 def _available() -> int:

@@ -1,4 +1,4 @@
-"""Operators that look at one pixel at a time, on channels-last maps: plain loops over its channels."""
+"""Operators that look at one pixel at a time, on channels-last maps."""
 
 from collections.abc import Callable
 from functools import cache
@@ -7,10 +7,14 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
 
 from ..layout import Array
+from . import machine
 from .jit import VIEWS, claim, kernel
-from .parallel import run, strided
+from .parallel import SMALL, run, strided
+from .vector import Words
 
 SPLITS = 16  # partial sums of channel_sum. It sets the order of the sums, so it must not depend on the threads
 
@@ -23,6 +27,11 @@ def relu(outputs: list[Array], x: Array) -> None:
 def relu_input(outputs: list[Array], y: Array, grad: Array) -> None:
     """relu_input."""
     _rows("relu_input", outputs[0], [y, grad])
+
+
+def add(outputs: list[Array], x: Array, y: Array) -> None:
+    """add."""
+    _rows("add", outputs[0], [x, y])
 
 
 def concatenate(outputs: list[Array], *xs: Array) -> None:
@@ -50,45 +59,67 @@ def channel_sum(outputs: list[Array], x: Array) -> None:
 
 
 def _rows(name: str, y: Array, xs: list[Array]) -> None:
-    """Run an elementwise kernel of one or two inputs over rows of pixels, a row being one long pixel where it is dense."""
+    """Run an elementwise kernel of one or two inputs over rows of pixels; a dense row is one long pixel."""
     n, c, h, w = y.shape
     dense = all(w == 1 or a.strides[3] == c * a.itemsize for a in (y, *xs))
     run(
-        _elementwise(name, y.dtype),
+        _elementwise(name, y.dtype, machine.vectors().lanes(y.dtype)),
         n * h if c * w else 0,
         strided(y),
         strided(xs[0]),
         strided(xs[-1]),
         (c * w, h, 1) if dense else (c, h, w),
+        small=y.nbytes < SMALL,
     )
 
 
-@numba.njit(inline="always")
-def _relu(y: Any, x: Any, again: Any) -> None:
-    for c in range(y.size):
-        y[c] = 0 if x[c] < 0 else x[c]
-
-
-@numba.njit(inline="always")
-def _relu_input(dx: Any, y: Any, grad: Any) -> None:
-    for c in range(dx.size):
-        dx[c] = 0 if y[c] <= 0 else grad[c]
-
-
-@numba.njit(inline="always")
-def _copy(y: Any, x: Any, again: Any) -> None:
-    for c in range(y.size):
-        y[c] = x[c]
-
-
-LOOPS: dict[str, Callable[..., None]] = {"relu": _relu, "relu_input": _relu_input, "copy": _copy}
+# What is done to each number; the second input is the first again where there is only one.
+WORDS: dict[str, Callable[[Words, Any, Any], Any]] = {
+    "relu": lambda words, x, _: words.rectify(x),
+    "relu_input": lambda words, y, grad: words.where_not_positive(y, grad),
+    "add": lambda words, x, y: words.builder.fadd(x, y),
+    "copy": lambda words, x, _: x,
+}
 
 
 @cache
-def _elementwise(name: str, dtype: np.dtype) -> Any:
-    view, loop = VIEWS[dtype.name], LOOPS[name]
+def _loop(name: str, dtype: np.dtype, lanes: int) -> Any:
+    """An intrinsic (y, first, second, count): addresses of `count` numbers each. y may be first or second.
 
-    @kernel(f"{name}-{dtype}")
+    Vectors are spoken out, because LLVM takes a loop whose result may be its input one number at a time.
+    """
+
+    @intrinsic
+    def loop(typing_context, y, first, second, count):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            y, first, second, count = arguments
+            size = dtype.itemsize
+
+            def body(words: Words) -> Callable[[Any], list[Any]]:
+                def one(offset: Any) -> list[Any]:
+                    read = [words.load(builder.add(each, offset)) for each in (first, second)]
+                    words.store(WORDS[name](words, *read), builder.add(y, offset))
+                    return []
+
+                return one
+
+            wide, single = Words(builder, dtype, lanes), Words(builder, dtype, 1)
+            end = builder.mul(count, wide.integer(size))
+            whole = builder.sub(end, wide.integer((lanes - 1) * size))
+            rest, _ = wide.loop(wide.integer(0), whole, lanes * size, [], body(wide))
+            single.loop(rest, end, size, [], body(single))
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 4), emit
+
+    return loop
+
+
+@cache
+def _elementwise(name: str, dtype: np.dtype, lanes: int) -> Any:
+    loop = _loop(name, dtype, lanes)
+
+    @kernel(f"{name}-{dtype}x{lanes}")
     def elementwise(work, scratch, count, y, first, second, shape):  # type: ignore[no-untyped-def]
         channels, rows, columns = shape
         row = claim(work)
@@ -96,9 +127,10 @@ def _elementwise(name: str, dtype: np.dtype) -> Any:
             n, i = row // rows, row % rows
             for j in range(columns):
                 loop(
-                    view(y[0] + n * y[1] + i * y[2] + j * y[3], channels),
-                    view(first[0] + n * first[1] + i * first[2] + j * first[3], channels),
-                    view(second[0] + n * second[1] + i * second[2] + j * second[3], channels),
+                    y[0] + n * y[1] + i * y[2] + j * y[3],
+                    first[0] + n * first[1] + i * first[2] + j * first[3],
+                    second[0] + n * second[1] + i * second[2] + j * second[3],
+                    channels,
                 )
             row = claim(work)
 
@@ -144,8 +176,15 @@ def _channel_sum(dtype: np.dtype) -> Any:
             total = sums(partial + split * channels * 8, channels)
             for row in range(split * images * rows // count, (split + 1) * images * rows // count):
                 n, i = row // rows, row % rows
-                for j in range(columns):
-                    value = view(x[0] + n * x[1] + i * x[2] + j * x[3], channels)
+                at = x[0] + n * x[1] + i * x[2]
+                for j in range(0, columns - columns % 4, 4):  # four pixels for each time the sums are read and written
+                    first, second = view(at + j * x[3], channels), view(at + (j + 1) * x[3], channels)
+                    third, fourth = view(at + (j + 2) * x[3], channels), view(at + (j + 3) * x[3], channels)
+                    for c in range(channels):
+                        pair = numba.float64(first[c]) + numba.float64(second[c])
+                        total[c] += pair + (numba.float64(third[c]) + numba.float64(fourth[c]))
+                for j in range(columns - columns % 4, columns):
+                    value = view(at + j * x[3], channels)
                     for c in range(channels):
                         total[c] += value[c]
             split = claim(work)

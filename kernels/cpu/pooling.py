@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..layout import Array, Shape
+from ..layout import Array, Shape, empty
 from ..window import Pair, Sides
 from .jit import VIEWS, claim, integers, kernel
 from .parallel import run, strided
@@ -43,22 +43,36 @@ def max_pool_offsets(
 def max_pool(outputs: list[Array], x: Array, *, return_indices: bool, **window: Any) -> None:
     """max_pool2d: the maxima, and where asked for their positions in the plane."""
     taps = window["kernel_size"][0] * window["kernel_size"][1]
-    y = outputs[0]
-    n, c, h, w = y.shape
-    offsets = np.empty((n, h, w, c), np.uint8 if taps <= 256 else np.int32).transpose(0, 3, 1, 2)
-    max_pool_offsets([y, offsets], x, **window)
+    offsets = empty(outputs[0].shape, np.dtype(np.uint8 if taps <= 256 else np.int32))
+    max_pool_offsets([outputs[0], offsets], x, **window)
     if return_indices:
-        run(
-            _indices(offsets.dtype),
-            n * h,
-            strided(offsets),
-            strided(outputs[1]),
-            (c, h, w, x.shape[3]),
-            window["kernel_size"][1],
-            window["stride"],
-            (window["padding"][0][0], window["padding"][1][0]),
-            window["dilation"],
-        )
+        del window["output_size"]
+        max_pool_indices(outputs[1:], x.shape, offsets, **window)
+
+
+def max_pool_indices(
+    outputs: list[Array],
+    shape: Shape,
+    offsets: Array,
+    *,
+    kernel_size: Pair,
+    stride: Pair,
+    padding: Sides,
+    dilation: Pair,
+) -> None:
+    """max_pool2d_indices."""
+    n, c, h, w = offsets.shape
+    run(
+        _indices(offsets.dtype),
+        n * h,
+        strided(offsets),
+        strided(outputs[0]),
+        (c, h, w, shape[3]),
+        kernel_size[1],
+        stride,
+        (padding[0][0], padding[1][0]),
+        dilation,
+    )
 
 
 def max_pool_input(

@@ -23,9 +23,6 @@ class Words:
         self.vector = ir.VectorType(self.scalar, lanes)
         self.lanes = lanes
         self.size = dtype.itemsize
-        name = f"llvm.fmuladd.v{lanes}f{8 * dtype.itemsize}"
-        function = ir.FunctionType(self.vector, [self.vector] * 3)
-        self._multiply_add = cgutils.get_or_insert_function(builder.module, function, name)
 
     def integer(self, value: int) -> ir.Constant:
         """A constant."""
@@ -67,11 +64,17 @@ class Words:
 
     def multiply_add(self, a: Any, b: Any, c: Any) -> Any:
         """a * b + c, rounded once where the CPU can."""
-        return self.builder.call(self._multiply_add, [a, b, c])
+        function = ir.FunctionType(self.vector, [self.vector] * 3)
+        name = f"llvm.fmuladd.v{self.lanes}f{8 * self.size}"
+        return self.builder.call(cgutils.get_or_insert_function(self.builder.module, function, name), [a, b, c])
 
     def rectify(self, a: Any) -> Any:
         """max(a, 0), NaN staying NaN."""
         return self.builder.select(self.builder.fcmp_ordered("<", a, self.zero()), self.zero(), a)
+
+    def where_not_positive(self, y: Any, a: Any) -> Any:
+        """0 where y <= 0, a elsewhere: also where y is NaN."""
+        return self.builder.select(self.builder.fcmp_ordered("<=", y, self.zero()), self.zero(), a)
 
     def loop(
         self, start: Any, stop: Any, step: int, carried: Sequence[Any], body: Callable[..., list[Any]]

@@ -1,0 +1,26 @@
+"""Files that appear complete or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from uuid import uuid4
+
+Pathlike = str | os.PathLike[str]
+
+
+def write(path: Pathlike, content: bytes) -> None:
+    """Write `content` beside `path`, then rename it: whoever reads `path` finds the old file or the new one, whole.
+
+    Raises OSError where the disk refuses; then the old file is as it was, and nothing is left beside it.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with beside.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
