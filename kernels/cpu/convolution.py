@@ -70,7 +70,8 @@ def transpose(
         for b in range(min(stride[1], outputs[0].shape[3])):
             columns, left = _phase(b, kernel[1], stride[1], padding[1][0], dilation[1])
             y = outputs[0][:, :, a :: stride[0], b :: stride[1]]
-            phases.append(Correlation(y, turned[:, :, rows, columns], (top, left)))
+            start = a * outputs[0].strides[2] + b * outputs[0].strides[3]
+            phases.append(Correlation(y, turned[:, :, rows, columns], (top, left), start))
     step = dilation[0] // gcd(stride[0], dilation[0]), dilation[1] // gcd(stride[1], dilation[1])
     correlate(phases, outputs[0], x, (1, 1), step, groups, bias, activation)
 

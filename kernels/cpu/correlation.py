@@ -13,7 +13,7 @@ from ..layout import Array, Shape
 from ..window import Pair
 from . import machine, tile
 from .packing import aligned, pack
-from .parallel import LINE, balanced, run, strided
+from .parallel import LINE, SMALL_FLOPS, balanced, run, strided
 from .patches import framed, inside, pitch
 from .product import FIELDS, compiled
 
@@ -35,6 +35,7 @@ class Correlation:
     y: Array
     weight: Array
     origin: Pair
+    start: int = 0  # bytes from the first output of the whole to y's
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,15 @@ class Plan:
 
     shape: tile.Tile
     items: Array
+    address: int  # of the items
     packed: tuple[int, ...]  # numbers in the packed weights of each part
     sizes: tuple[int, int, int, int]  # channels and filters of a group, channels in a chunk, bytes between patch pixels
     room: tuple[int, int, int]  # pixels, taps and bytes of patch that a thread must hold
     merged: bool
     scratch: int
+    small: bool  # not worth a second thread
+    no_bias: Array  # zeros, and their address
+    no_bias_address: int
 
 
 @lru_cache(maxsize=1024)
@@ -119,7 +124,13 @@ def plan(
     spare = (panels * shape.columns * size + 8) * shape.rows
     scratch = 8 * (2 * room[0] + room[1]) + spare + patch_bytes + 8 * LINE
     table = np.array(items, np.int64).reshape(-1, FIELDS)
-    return Plan(shape, table, tuple(packed), (channels, filters, chunk, step), room, merged, scratch)
+    zeros = np.zeros((groups, panels * shape.columns), dtype)
+    sizes = channels, filters, chunk, step
+    steps = sum(part.shape[0] * part.shape[2] * part.shape[3] * part.taps[0] * part.taps[1] for part in parts)
+    small = 2 * steps * channels * parts[0].shape[1] < SMALL_FLOPS
+    return Plan(
+        shape, table, table.ctypes.data, tuple(packed), sizes, room, merged, scratch, small, zeros, zeros.ctypes.data
+    )  # fmt: skip
 
 
 def correlate(
@@ -135,31 +146,33 @@ def correlate(
     """Compute all `correlations`, parts of y, of the channels-last map x; they share all but their taps and origin."""
     parts = []
     for each in correlations:
-        address, *strides = strided(each.y)
+        between, _, *rest = each.y.strides
         taps = each.weight.shape[2], each.weight.shape[3]
-        parts.append(Part(address - y.ctypes.data, each.y.shape, tuple(strides), taps, each.origin))
+        parts.append(Part(each.start, each.y.shape, (between, *rest), taps, each.origin))
     pixel = x.strides[3]
     made = plan(machine.vectors(), x.dtype, x.shape, pixel, tuple(parts), stride, dilation, groups)
     if not len(made.items):
         return
     _, filters, chunk, _ = made.sizes
     columns = made.shape.columns
-    weights = aligned((sum(made.packed),), x.dtype)
-    start = 0
+    _weights, weights = aligned(sum(made.packed) * x.itemsize)
+    start = weights
     for each, count in zip(correlations, made.packed, strict=True):
-        pack(weights[start : start + count], each.weight, groups, chunk, columns)
-        start += count
-    biases = np.zeros((groups, -(-filters // columns) * columns), x.dtype)
+        pack(start, each.weight, groups, chunk, columns)
+        start += count * x.itemsize
+    biases = made.no_bias_address
     if bias is not None:
-        biases[:, :filters] = bias.reshape(groups, filters)
+        _biases = made.no_bias.copy()
+        _biases[:, :filters] = bias.reshape(groups, filters)
+        biases = _biases.ctypes.data
     run(
         compiled(made.shape),
         len(made.items),
-        made.items.ctypes.data,
+        made.address,
         strided(x),
         y.ctypes.data,
-        weights.ctypes.data,
-        biases.ctypes.data,
+        weights,
+        biases,
         x.shape[2:],
         stride,
         dilation,
@@ -167,4 +180,5 @@ def correlate(
         made.room,
         (made.merged, activation == "relu"),
         scratch=made.scratch,
+        small=made.small,
     )

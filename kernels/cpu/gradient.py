@@ -14,7 +14,7 @@ from ..window import Pair, Sides
 from . import machine, tile
 from .outer import BLOCK, ITEM, PIXELS, compiled, unpack
 from .packing import aligned
-from .parallel import LINE, SMALL, balanced, run, strided
+from .parallel import LINE, SMALL, SMALL_FLOPS, balanced, run, strided
 from .patches import blocks, pitch
 
 CHANNELS = 64  # of x at a time: 9 x 64 x 64 sums (147 kB) stay in the level-2 cache beside the patch
@@ -32,6 +32,7 @@ class Plan:
     turned: bool  # rows of the tile are filters and columns channels, not the reverse
     items: Array
     blocks: Array
+    addresses: tuple[int, int]  # of the items and the blocks
     sums: Shape  # (splits, numbers in each)
     runs: int  # pieces in which the sums are put into the weight
     sizes: tuple[
@@ -40,6 +41,7 @@ class Plan:
     room: tuple[int, int]  # pixels of a block, bytes of gradients copied
     flags: tuple[bool, bool]  # runs are rows of taps; gradients are copied
     scratch: int
+    small: bool  # not worth a second thread
 
 
 @lru_cache(maxsize=1024)
@@ -90,17 +92,20 @@ def plan(
         for c in range(chunks)
         for part in panel_parts
     ]
+    item_table, block_table = np.array(items, np.int64).reshape(-1, ITEM), np.array(table, np.int64).reshape(-1, BLOCK)
     return Plan(
         shape,
         turned,
-        np.array(items, np.int64).reshape(-1, ITEM),
-        np.array(table, np.int64).reshape(-1, BLOCK),
+        item_table,
+        block_table,
+        (item_table.ctypes.data, block_table.ctypes.data),
         (len(splits), groups * chunks * runs * cells * panels * along * across),
         groups * chunks * runs,
         (channels, filters, chunk, step, cells),
         (most_pixels, grad_bytes),
         (merged, copied),
         16 * most_pixels + grad_bytes + patch_bytes + 4 * LINE,
+        2 * n * h * w * grad_shape[1] * channels * kh * kw < SMALL_FLOPS,
     )
 
 
@@ -115,12 +120,12 @@ def correlate_weight(
     made = plan(
         machine.vectors(), x.dtype, x.shape, grad.shape, grad.strides[3], taps, stride, dilation, groups
     )  # fmt: skip
-    sums = aligned(made.sums, x.dtype)
+    splits, split_bytes = made.sums[0], made.sums[1] * x.itemsize
+    _sums, sums = aligned(splits * split_bytes)
     run(
         compiled(made.shape, made.turned),
         len(made.items),
-        made.items.ctypes.data,
-        made.blocks.ctypes.data,
+        *made.addresses,
         strided(x),
         x.shape[2:],
         strided(grad),
@@ -131,20 +136,21 @@ def correlate_weight(
         made.sizes,
         made.room,
         made.flags,
-        sums.ctypes.data,
-        sums.strides[0],
+        sums,
+        split_bytes,
         scratch=made.scratch,
+        small=made.small,
     )
     channels, filters, chunk, _, cells = made.sizes
     run(
         unpack(made.shape, made.turned),
         made.runs,
-        sums.ctypes.data,
-        (len(sums), sums.strides[0]),
+        sums,
+        (splits, split_bytes),
         (channels, filters, chunk, cells),
         taps,
         made.flags[0],
         dw.ctypes.data,
         dw.strides,
-        small=sums.nbytes < SMALL,
+        small=splits * split_bytes < SMALL,
     )

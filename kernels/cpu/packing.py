@@ -10,31 +10,29 @@ from .jit import VIEWS, claim, kernel
 from .parallel import LINE, SMALL, run
 
 
-def aligned(shape: tuple[int, ...], dtype: np.dtype) -> Array:
-    """An uninitialised array that starts on a cache line."""
-    size = int(np.prod(shape)) * dtype.itemsize
+def aligned(size: int) -> tuple[Array, int]:
+    """Memory of at least `size` bytes, and the address on a cache line at which they begin."""
     memory = np.empty(size + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
+    return memory, -(-memory.ctypes.data // LINE) * LINE
 
 
-def pack(packed: Array, weight: Array, groups: int, chunk: int, columns: int) -> None:
+def pack(packed: int, weight: Array, groups: int, chunk: int, columns: int) -> None:
     """Write (group, chunk of channels, panel of filters, kh, kw, channel, filter), a last panel filled up with zeros.
 
-    packed: flat, to be written. weight: (K, C / groups, kh, kw), any strides. columns: filters in a panel.
+    packed: address to write to. weight: (K, C / groups, kh, kw), any strides. columns: filters in a panel.
     """
     filters, channels, kh, kw = weight.shape
     filters //= groups
     panels = -(-filters // columns)
     run(
         _pack(weight.dtype),
-        groups * panels * kh if packed.size else 0,
+        groups * panels * kh if weight.size else 0,
         weight.ctypes.data,
         weight.strides,
         (filters, channels, kh, kw),
         (panels, columns, chunk),
-        packed.ctypes.data,
-        small=packed.nbytes < SMALL,
+        packed,
+        small=weight.nbytes < SMALL,
     )
 
 

@@ -21,7 +21,8 @@ from .jit import kernel as compile_kernel
 from .jit import look
 
 LINE = 64  # bytes in a cache line, and in the widest vector
-SMALL = 128 * 1024  # bytes that one thread has moved before a second one is awake: about 10 microseconds
+SMALL = 128 * 1024  # bytes that one thread has moved before a second one helps: about 10 microseconds
+SMALL_FLOPS = 8_000_000  # and operations: about 40
 SPINS = 400_000  # looks at the bell before a thread without work goes to sleep
 
 
@@ -64,15 +65,19 @@ class Scratch(threading.local):
 
     def __init__(self) -> None:
         """Start empty."""
-        self.memory = np.empty(0, np.uint8)
+        self._memory = np.empty(0, np.uint8)
+        self._start = 0
+        self.work = np.zeros(2, np.int64)  # of the call that this thread makes: items claimed, bell
+        self.work_address = self.work.ctypes.data
 
     def address(self, size: int) -> int:
         """The address, on a cache line, of at least `size` bytes."""
-        if self.memory.size < size + LINE:
-            self.memory = np.empty(size + size // 4 + LINE, np.uint8)
+        if self._memory.size < size + LINE:
+            self._memory = np.empty(size + size // 4 + LINE, np.uint8)
+            self._start = -(-self._memory.ctypes.data // LINE) * LINE
         if poison:
-            self.memory.fill(0xFF)  # a NaN, whichever dtype it is read as
-        return -(-self.memory.ctypes.data // LINE) * LINE
+            self._memory.fill(0xFF)  # a NaN, whichever dtype it is read as
+        return self._start
 
 
 poison = False  # tests fill scratch with NaN before each kernel
@@ -191,8 +196,8 @@ def run(kernel: Callable[..., None], items: int, *arguments: Any, scratch: int =
     if items < 1:
         return
     threads = 1 if small else min(_threads, items)
-    work = np.array([0, _pool.bell if threads > 1 else 0], np.int64)
-    address = work.ctypes.data
+    _scratch.work[:] = 0, _pool.bell if threads > 1 else 0
+    address = _scratch.work_address
 
     def part() -> None:
         kernel(address, _scratch.address(scratch), items, *arguments)

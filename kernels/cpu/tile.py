@@ -46,7 +46,7 @@ def product_tile(vectors: Vectors, dtype: np.dtype, columns: int) -> Tile:
     """
     lanes = vectors.lanes(dtype)
     wide = columns > lanes
-    rows = {32: (24, 12), 16: (10, 6)}[vectors.registers][wide]
+    rows = {32: (24, 12), 16: (10, 5)}[vectors.registers][wide]
     return Tile(dtype, lanes, rows, 2 if wide else 1)
 
 
