@@ -10,7 +10,7 @@ from typing import Any
 from . import reference
 from .arguments import Arguments
 from .cpu import convolution as cpu
-from .layout import Array, Shape, format_of
+from .layout import Array, Shape, format_of, plane
 from .op import Case, Output, Variant, operator
 from .window import Window
 
@@ -51,7 +51,9 @@ def _flops(grad_shape: Shape, weight_shape: Shape) -> int:
     return 2 * n * h * w * k * c * kh * kw
 
 
-@operator(reference=reference.conv2d_input, variants=[Variant("direct", cpu.direct_input)])
+@operator(
+    reference=reference.conv2d_input, variants=[Variant("direct", cpu.direct_input, describe=cpu.describe_turned)]
+)
 def conv2d_input(
     input_shape: Shape,
     weight: Array,
@@ -77,9 +79,9 @@ def conv2d_input(
     shape = check.shape_of("input_shape", input_shape, "NCHW")
     grad = check.array("grad", grad, "NKHW")
     weight = check.array("weight", weight, "KCHW", grad.dtype)
-    window = check.window(weight.shape[2:], stride, padding, dilation, shape[2:])
+    window = check.window(weight.shape[2:], stride, padding, dilation, plane(shape))
     groups = _filters(check, weight, groups, shape[1], transposed=False)
-    check.shape("grad", grad, (shape[0], weight.shape[0], *check.windows_over(window, shape[2:])))
+    check.shape("grad", grad, (shape[0], weight.shape[0], *check.windows_over(window, plane(shape))))
     return Case(
         arguments=(shape, weight, grad),
         outputs=(Output(shape, grad.dtype, format_of(grad)),),
@@ -91,7 +93,9 @@ def conv2d_input(
     )
 
 
-@operator(reference=reference.conv2d_weight, variants=[Variant("direct", cpu.direct_weight)])
+@operator(
+    reference=reference.conv2d_weight, variants=[Variant("direct", cpu.direct_weight, describe=cpu.describe_sums)]
+)
 def conv2d_weight(
     x: Array,
     weight_shape: Shape,
@@ -138,7 +142,7 @@ def conv2d_weight(
 
 @operator(
     reference=reference.conv2d,
-    variants=[Variant("direct", cpu.direct)],
+    variants=[Variant("direct", cpu.direct, describe=cpu.describe)],
     gradients={"x": conv2d_input, "weight": conv2d_weight},
 )
 def conv2d(
@@ -200,7 +204,10 @@ def conv2d(
     )
 
 
-@operator(reference=reference.conv_transpose2d_input, variants=[Variant("direct", cpu.transpose_input)])
+@operator(
+    reference=reference.conv_transpose2d_input,
+    variants=[Variant("direct", cpu.transpose_input, describe=cpu.describe)],
+)
 def conv_transpose2d_input(
     input_shape: Shape,
     weight: Array,
@@ -241,7 +248,10 @@ def conv_transpose2d_input(
     )
 
 
-@operator(reference=reference.conv_transpose2d_weight, variants=[Variant("direct", cpu.transpose_weight)])
+@operator(
+    reference=reference.conv_transpose2d_weight,
+    variants=[Variant("direct", cpu.transpose_weight, describe=cpu.describe_sums)],
+)
 def conv_transpose2d_weight(
     x: Array,
     weight_shape: Shape,
@@ -300,7 +310,7 @@ def _transposed_grad(check: Arguments, grad: Array, window: Window, leading: Sha
 
 @operator(
     reference=reference.conv_transpose2d,
-    variants=[Variant("direct", cpu.transpose)],
+    variants=[Variant("direct", cpu.transpose, describe=cpu.describe_turned)],
     gradients={"x": conv_transpose2d_input, "weight": conv_transpose2d_weight},
 )
 def conv_transpose2d(

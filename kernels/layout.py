@@ -12,6 +12,11 @@ Array = np.ndarray
 Shape = tuple[int, ...]
 
 
+def plane(shape: Shape) -> tuple[int, int]:
+    """(H, W) of an NCHW shape."""
+    return shape[2], shape[3]
+
+
 def is_channels_last(x: Array) -> bool:
     """True where the channels of a pixel are neighbours in memory. One channel alone always is."""
     return x.shape[1] <= 1 or x.strides[1] == x.itemsize

@@ -67,13 +67,22 @@ def never(*arguments: Any, **parameters: Any) -> str | None:
     return None
 
 
+def nothing(*arguments: Any, **parameters: Any) -> str:
+    """The description of a variant that has no more to say than its name."""
+    return ""
+
+
 @dataclass(frozen=True)
 class Variant:
-    """One way to compute an operator: its name, its code, and why it cannot serve a case (None where it can)."""
+    """One way to compute an operator.
+
+    refuses: why it cannot serve a case, None where it can; describe: what it would use for one.
+    """
 
     name: str
     run: Callable[..., None]
     refuses: Callable[..., str | None] = never
+    describe: Callable[..., str] = nothing
 
 
 @dataclass
@@ -161,7 +170,7 @@ def overlaps(out: Array, argument: Any) -> bool:
     if not isinstance(argument, np.ndarray):
         return False
     try:
-        return np.shares_memory(out, argument, max_work=100)
+        return np.shares_memory(out, argument, max_work=100)  # type: ignore[arg-type]  # any count is allowed
     except np.exceptions.TooHardError:
         return True
 
@@ -230,7 +239,8 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanat
     for variant in op.variants:
         reason = variant.refuses(*case.arguments, **case.parameters)
         state = "runs" if variant is chosen else "could serve" if reason is None else f"cannot serve: {reason}"
-        lines.append(f"  {variant.name}: {state}")
+        details = "" if reason else variant.describe(*case.arguments, **case.parameters)
+        lines.append(f"  {variant.name}: {state}{', ' * bool(details)}{details}")
     if chosen.name == "reference":
         lines.append("  reference: runs, in float64 NumPy")
     copied = [p for p in case.maps if not layout.is_channels_last(case.arguments[p])]

@@ -11,7 +11,7 @@ import numpy as np
 from . import reference
 from .arguments import Arguments
 from .cpu import pooling as cpu
-from .layout import Array, Shape, format_of
+from .layout import Array, Shape, format_of, plane
 from .op import Case, Output, Variant, operator
 from .window import Window
 
@@ -53,7 +53,7 @@ def _checked_offsets(
 ) -> tuple[Shape, Array]:
     """The shape that was pooled, and the offsets that fit it, in their own dtype."""
     shape = check.shape_of("input_shape", input_shape, "NCHW")
-    pooled = (*shape[:2], *check.windows_over(window, shape[2:], ceil_mode=bool(ceil_mode)))
+    pooled = (*shape[:2], *check.windows_over(window, plane(shape), ceil_mode=bool(ceil_mode)))
     offsets = check.integers("offsets", offsets, pooled)
     _within(check, "offsets", offsets, window.taps)
     return shape, offsets.astype(offset_dtype(window), copy=False)

@@ -58,7 +58,7 @@ class Window:
         return True
 
     def transposed_size(self, size: Pair, output_padding: Pair = (0, 0)) -> Pair:
-        """The smallest map with `size` windows, plus output_padding: (h - 1) * stride - pads + extent + output_padding."""
+        """The smallest map with `size` windows, plus `output_padding`: (h - 1) s - pads + extent + output_padding."""
         rows, columns = (
             (size[axis] - 1) * self.stride[axis] - sum(self.padding[axis]) + self.extent[axis] + output_padding[axis]
             for axis in (0, 1)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..layout import Array, Shape
 from ..window import Pair, Sides
+from . import machine, tile
 from .correlation import Correlation, correlate
 from .gradient import correlate_weight
 
@@ -94,3 +95,22 @@ def transpose_input(outputs: list[Array], shape: Shape, weight: Array, grad: Arr
 def transpose_weight(outputs: list[Array], x: Array, shape: Shape, grad: Array, **parameters: Any) -> None:
     """conv_transpose2d_weight: that of the convolution which takes the gradient back to x."""
     correlate_weight(outputs[0], grad, x, **parameters)
+
+
+def describe(first: Any, weight: Array, *arguments: Any, groups: int, **parameters: Any) -> str:
+    """What `explain` says of a convolution."""
+    vectors = machine.vectors()
+    shape = tile.product_tile(vectors, weight.dtype, weight.shape[0] // groups)
+    return f"in tiles of {shape.rows} pixels x {shape.columns} filters ({vectors.name}, {weight.dtype})"
+
+
+def describe_turned(first: Any, weight: Array, *arguments: Any, groups: int, **parameters: Any) -> str:
+    """What `explain` says of a transposed convolution."""
+    (kh, kw), (vertical, horizontal) = weight.shape[2:], parameters["stride"]
+    phases = f"{vertical} x {horizontal} correlations with parts of the {kh} x {kw} kernel"
+    return f"{phases}, {describe(first, weight.swapaxes(0, 1), groups=1)}"
+
+
+def describe_sums(x: Array, *arguments: Any, **parameters: Any) -> str:
+    """What `explain` says of a weight gradient."""
+    return f"in sums of outer products ({machine.vectors().name}, {x.dtype}), the pixels in splits added in order"

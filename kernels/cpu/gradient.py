@@ -92,7 +92,8 @@ def plan(
         for c in range(chunks)
         for part in panel_parts
     ]
-    item_table, block_table = np.array(items, np.int64).reshape(-1, ITEM), np.array(table, np.int64).reshape(-1, BLOCK)
+    item_table = np.array(items, np.int64).reshape(-1, ITEM)
+    block_table = np.array(table, np.int64).reshape(-1, BLOCK)
     return Plan(
         shape,
         turned,

@@ -188,7 +188,7 @@ integers = VIEWS["int64"]
 
 @numba.njit(inline="always")
 def claim(work):  # type: ignore[no-untyped-def]
-    """The next item that no thread has taken. work: address of a counter, and of the bell that the first rings, or 0."""
+    """The next item that no thread has taken. work: address of a counter and of the bell the first rings (or 0)."""
     item = _increment(work)
     if item == 0 and look(work + 8):
         _increment(look(work + 8))

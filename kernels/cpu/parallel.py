@@ -1,8 +1,8 @@
 """Threads, their scratch memory, and how work is split.
 
 A kernel is called as `kernel(work, scratch, items, *arguments)` by every thread that takes part. It claims items
-(`jit.claim`) until there are none left, so a thread that is held up takes fewer. Which thread computes an item never changes the
-item's result: the outcome is the same for any number of threads.
+(`jit.claim`) until there are none left, so a thread that is held up takes fewer. Which thread computes an item never
+changes the item's result: the outcome is the same for any number of threads.
 
 The threads are Python's: kernels release the global lock. That makes the pool safe to use from several threads at
 once and after `fork`, which Numba's own threading layers are not both.

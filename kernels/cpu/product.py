@@ -51,15 +51,8 @@ def compiled(shape: tile.Tile) -> Any:
             item = integers(items + number * 8 * FIELDS, FIELDS)
             n0, n1, i0, i1, j0, j1, first, last = item[0], item[1], item[2], item[3], item[4], item[5], item[6], item[7]
             group, weights, result, yn, yh, yw = item[8], weight + item[9], y + item[10], item[11], item[12], item[13]
-            top, left, kh, kw, rows, columns, patched = (
-                item[14],
-                item[15],
-                item[16],
-                item[17],
-                item[18],
-                item[19],
-                item[20],
-            )
+            top, left, kh, kw = item[14], item[15], item[16], item[17]
+            rows, columns, patched = item[18], item[19], item[20]
             source = x[0] + group * channels * SIZE
 
             pixels = 0
@@ -99,7 +92,7 @@ def compiled(shape: tile.Tile) -> Any:
                 # Few weights stay in the cache: then a tile's pixels are read once, its results written side by side.
                 by_tile = (last - first) * kh * kw * now * COLUMNS * SIZE <= RESIDENT
                 inner = last - first if by_tile else tiles
-                light = kh * kw * now <= LIGHT
+                light = 0 < kh * kw * now <= LIGHT
                 for step_number in range(tiles * (last - first)):
                     if by_tile:
                         t, panel = step_number // inner, first + step_number % inner

@@ -42,7 +42,8 @@ class Tile:
 def product_tile(vectors: Vectors, dtype: np.dtype, columns: int) -> Tile:
     """The tile for products with `columns` results in a row.
 
-    Accumulators, FACTORS operands and a broadcast fit the registers. Two vectors in a row need half as many broadcasts for the same arithmetic.
+    Accumulators, FACTORS operands and a broadcast fit the registers. Two vectors in a row need half as many broadcasts
+    for the same arithmetic.
     """
     lanes = vectors.lanes(dtype)
     wide = columns > lanes

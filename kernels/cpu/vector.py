@@ -79,7 +79,7 @@ class Words:
     def loop(
         self, start: Any, stop: Any, step: int, carried: Sequence[Any], body: Callable[..., list[Any]]
     ) -> tuple[Any, list[Any]]:
-        """`for i in range(start, stop, step): carried = body(i, *carried)`; gives back the first unused i, and carried."""
+        """`for i in range(start, stop, step): carried = body(i, *carried)`; returns the first unused i, and carried."""
         builder = self.builder
         before = builder.block
         head, inside, after = (builder.append_basic_block(name) for name in ("head", "body", "after"))
