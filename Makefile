@@ -1,0 +1,57 @@
+# Every target does all it needs from a bare clone: the first one makes .venv and installs upconv and its tools there.
+
+SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c '$(SUITABLE)' 2>/dev/null && echo $(p))))
+BIN = .venv/bin
+
+.PHONY: help demo test test-slow check bench quadrants clean
+.DEFAULT_GOAL := help
+
+help: ## say what the targets do
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+.venv/ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "upconv needs Python 3.11 or newer and found none; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@echo "Making .venv with $$($(PYTHON) --version) and installing upconv and its tools (once, about 500 MB)."
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+demo: .venv/ready ## train a U-Net on the embedded image of nuclei, then predict with it (about two minutes)
+	@echo "Training a U-Net on three quadrants of a microscopy image; the fourth is for the test."
+	@$(BIN)/upconv train --output runs/nuclei
+	@echo "Predicting the fourth quadrant from its image file, with the model file."
+	@$(BIN)/upconv predict runs/nuclei/model.safetensors runs/nuclei/test_image.png
+	@echo
+	@echo "The results are in runs/nuclei: look at preview.png and test_image_mask.png."
+	@echo "An image of your own: $(BIN)/upconv predict runs/nuclei/model.safetensors IMAGE"
+
+test: .venv/ready ## run the tests
+	@echo "Testing (some minutes; kernels are compiled at their first use)."
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-slow: .venv/ready ## run the sweeps that `make test` leaves out
+	@echo "Running the long sweeps."
+	@$(BIN)/python -m pytest -m slow
+
+check: .venv/ready ## lint, check the format, check the types of the installed package
+	@echo "Checking style (ruff)."
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@echo "Checking types (mypy), on a copy installed apart."
+	@rm -rf build .venv/check
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target .venv/check .
+	@cd .venv/check && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p upconv
+
+bench: .venv/ready ## time some kernels (`python -m benchmarks` has more; beside PyTorch if that is in .venv)
+	@echo "Timing kernels, each result checked first. Leave the machine alone meanwhile."
+	@$(BIN)/python -m pytest benchmarks -q --benchmark-columns=min,median,rounds --benchmark-sort=name
+
+quadrants: .venv/ready ## train four times, each quadrant of the nuclei held out once, and print the table
+	@echo "Training four times (some minutes)."
+	@$(BIN)/python -m benchmarks quadrants
+
+clean: ## remove .venv, caches and build files; runs/ stays
+	@echo "Removing .venv, caches and build files."
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
