@@ -1,11 +1,9 @@
 """Does training follow PyTorch's? The same U-Net, initial weights, batches and SGD, step by step, in both.
 
-    python benchmarks/loss_curve.py [--steps 50] [--width 16] [--depth 4] [--batch 4] [--crop 64] [--lr 0.003]
-
 Batches are crops of the embedded nuclei. Prints both loss curves and their largest relative difference; exits 1 where
 that is above 1e-3. The two round differently (they sum in different orders) and training multiplies small differences,
 the more the larger the steps. How much is rounding alone, PyTorch in float32 against itself in float64 tells: with the
-defaults 2e-4, and upconv against PyTorch 1e-4; with --lr 0.01 they are 2e-3 and 1e-3. Needs torch.
+defaults 2e-4, and upconv against PyTorch 1e-4; with --lr 0.01 they are 2e-3 and 1e-3.
 """
 
 from __future__ import annotations
@@ -13,50 +11,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
-import torch
 
 from upconv import nn
 from upconv.nn.data import batches, nuclei
 
 TOLERANCE = 1e-3
-
-
-class Block(torch.nn.Sequential):
-    """Two 3x3 convolutions with ReLU."""
-
-    def __init__(self, first: int, last: int) -> None:
-        super().__init__(
-            torch.nn.Conv2d(first, last, 3, padding=1),
-            torch.nn.ReLU(),
-            torch.nn.Conv2d(last, last, 3, padding=1),
-            torch.nn.ReLU(),
-        )
-
-
-class UNet(torch.nn.Module):
-    """`nn.UNet(padded=True)` in PyTorch, parameters under the same names."""
-
-    def __init__(self, in_channels: int, classes: int, width: int, depth: int) -> None:
-        super().__init__()
-        channels = [width * 2**level for level in range(depth + 1)]
-        pairs = list(zip(channels[1:], channels[:-1], strict=True))[::-1]
-        self.enc = torch.nn.ModuleList(Block(a, b) for a, b in zip([in_channels, *channels], channels, strict=False))
-        self.up = torch.nn.ModuleList(torch.nn.ConvTranspose2d(a, b, 2, 2) for a, b in pairs)
-        self.dec = torch.nn.ModuleList(Block(a, b) for a, b in pairs)
-        self.head = torch.nn.Conv2d(width, classes, 1)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        skips = []
-        for block in self.enc[:-1]:
-            skips.append(block(x))
-            x = torch.nn.functional.max_pool2d(skips[-1], 2)
-        x = self.enc[-1](x)
-        for up, block in zip(self.up, self.dec, strict=True):
-            x = block(torch.cat([skips.pop(), up(x)], 1))
-        return self.head(x)
-
 
 Batches = Iterable[tuple[np.ndarray, np.ndarray]]
 
@@ -73,7 +35,9 @@ def upconv_losses(model: nn.UNet, data: Batches, lr: float) -> list[float]:
     return losses
 
 
-def torch_losses(model: UNet, data: Batches, lr: float) -> list[float]:
+def torch_losses(model: Any, data: Batches, lr: float) -> list[float]:
+    import torch
+
     dtype = model.head.weight.dtype
     optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
     losses = []
@@ -87,26 +51,26 @@ def torch_losses(model: UNet, data: Batches, lr: float) -> list[float]:
     return losses
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name, default in (("steps", 50), ("width", 16), ("depth", 4), ("batch", 4), ("crop", 64), ("seed", 0)):
-        parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--lr", type=float, default=0.003)
-    args = parser.parse_args()
+        parser.add_argument(f"--{name}", type=int, default=default, help=f"({default})")
+    parser.add_argument("--lr", type=float, default=0.003, help="(0.003)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from .peers import like
 
     source = batches(nuclei().train, batch=args.batch, crop=args.crop, rng=np.random.default_rng(args.seed))
     data = [next(source) for _ in range(args.steps)]
     ours = nn.UNet(in_channels=1, classes=2, width=args.width, depth=args.depth, rng=args.seed)
-    theirs, exact = UNet(1, 2, args.width, args.depth), UNet(1, 2, args.width, args.depth)
-    for model in (theirs, exact):
-        model.load_state_dict({name: torch.from_numpy(array) for name, array in ours.state_dict().items()})
+    theirs, exact = like(ours), like(ours).double()
 
     a, b, c = (
         np.array(losses)
         for losses in (
             upconv_losses(ours, data, args.lr),
             torch_losses(theirs, data, args.lr),
-            torch_losses(exact.double(), data, args.lr),
+            torch_losses(exact, data, args.lr),
         )
     )
     differences = np.abs(a - b) / np.abs(b)
@@ -120,7 +84,3 @@ def main() -> int:
         print(f"above {TOLERANCE}: the curves part", file=sys.stderr)
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,4 @@
-"""`upconv train` on the embedded nuclei, each quadrant held out once: a Markdown table beside the best threshold.
-
-    python benchmarks/quadrants.py [--steps N] [--seed N] [--output runs/quadrants]
+"""Training on the embedded nuclei, each quadrant held out once, beside the best threshold.
 
 Exits with 1 unless the U-Net's Dice beats the threshold's on all four.
 """
@@ -15,13 +13,14 @@ from upconv.nn.data import nuclei
 from upconv.nn.training import Settings, train
 
 
-def main() -> int:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--steps", type=int, default=Settings.steps, help=f"({Settings.steps})")
+    parser.add_argument("--seed", type=int, default=Settings.seed, help=f"({Settings.seed})")
+    parser.add_argument("--output", type=Path, default=Path("runs/quadrants"), help="(runs/quadrants)")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Train four times and print the table, row by row."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=Settings.steps)
-    parser.add_argument("--seed", type=int, default=Settings.seed)
-    parser.add_argument("--output", type=Path, default=Path("runs/quadrants"))
-    arguments = parser.parse_args()
     settings = Settings(steps=arguments.steps, seed=arguments.seed)
 
     print(f"U-Net of width {settings.width} and depth {settings.depth}, {settings.steps} steps, seed {settings.seed},")
@@ -42,7 +41,3 @@ def main() -> int:
         print(f"{row} {perf_counter() - start:.1f} |", flush=True)
     print(f"\nThe U-Net beats the best threshold on {beaten} of 4.")
     return 0 if beaten == 4 else 1
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

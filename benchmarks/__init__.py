@@ -1,0 +1,1 @@
+"""How fast upconv is, beside PyTorch where that is installed: `python -m benchmarks --help`."""

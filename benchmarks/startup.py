@@ -1,0 +1,72 @@
+"""What a new process pays: import, the first conv2d, and compiling a whole training step when nothing is compiled yet.
+
+Each number is the median over several new processes. The compile time is that of a first training step of a U-Net with
+an empty cache folder; the same step with a filled one stands beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from .layers import table
+from .timing import setting
+
+TIMED = "from time import perf_counter; start = perf_counter(); {}; print(perf_counter() - start)"
+
+IMPORT = TIMED.format("import upconv.kernels")
+
+CONVOLUTION = """
+import numpy as np
+from upconv import kernels
+x, w = np.ones((1, 8, 32, 32), np.float32), np.ones((8, 8, 3, 3), np.float32)
+""" + TIMED.format("kernels.conv2d(x, w, padding=1)")
+
+STEP = """
+import numpy as np
+from upconv import nn
+model = nn.UNet(in_channels=1, classes=2, width=16, depth=4)
+optimizer = nn.SGD(model.parameters(), lr=1e-3, momentum=0.9)
+images, labels = np.ones((1, 1, 64, 64), np.float32), np.ones((1, 64, 64), np.uint8)
+def step():
+    nn.cross_entropy(model(images), labels).backward()
+    optimizer.step()
+""" + TIMED.format("step()")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--runs", type=int, default=5, help="new processes for each number (5)")
+
+
+def seconds(code: str, cache: str) -> float:
+    """What `code` prints in a process of its own, machine code being kept in the folder `cache`."""
+    environment = os.environ | {"UPCONV_CACHE_DIR": cache}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"a process failed:\n{done.stderr}")
+    return float(done.stdout)
+
+
+def empty(code: str) -> float:
+    """The same with an empty cache folder."""
+    with TemporaryDirectory() as folder:
+        return seconds(code, folder)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    runs = range(arguments.runs)
+    cold = [empty(STEP) for _ in runs]
+    with TemporaryDirectory() as folder:
+        for code in (CONVOLUTION, STEP):
+            seconds(code, folder)
+        warm = [[seconds(code, folder) for _ in runs] for code in (IMPORT, CONVOLUTION, STEP)]
+    names = ("import upconv.kernels", "first conv2d after the import", "first training step of a U-Net")
+    rows = [[name, "filled", f"{median(times):.2f}"] for name, times in zip(names, warm, strict=True)]
+    rows.append([names[-1], "empty", f"{median(cold):.1f}"])
+    print(f"{setting()}; medians of {arguments.runs} new processes\n")
+    print(table(["", "cache", "seconds"], rows))
+    return 0
