@@ -24,8 +24,8 @@ def preview(path: Pathlike, image: Array, truth: Array, probability: Array, *, t
     image: H x W x C as in its file; truth: H x W labels, VOID where unknown; probability: K x H x W. With two classes
     the prediction is drawn against the truth (found, too much, missed); with more, classes have colours.
     """
-    height = 0.95 + 4.05 * min(max(truth.shape[0] / truth.shape[1], 0.2), 3)  # inches: titles, then the panels
-    figure = require("matplotlib.figure", extra="train").Figure(figsize=(17, height), layout="constrained")
+    height = 0.9 + 3.3 * min(max(truth.shape[0] / truth.shape[1], 0.2), 3)  # inches: titles, then the panels
+    figure = require("matplotlib.figure", extra="train").Figure(figsize=(14, height), layout="constrained")
     require("matplotlib.backends.backend_agg", extra="train").FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=14)
     axes = figure.subplots(1, 4)
@@ -55,9 +55,10 @@ def preview(path: Pathlike, image: Array, truth: Array, probability: Array, *, t
     axes[3].set_title("prediction" + (", errors coloured" if len(probability) == 2 else ""))
     patch = require("matplotlib.patches", extra="train").Patch
     keys = [patch(facecolor=colours[k], edgecolor="#444444", label=name) for k, name in names.items()]
-    axes[3].legend(handles=keys, loc="upper center", bbox_to_anchor=(0.5, -0.01), ncols=4, frameon=False)
+    style = {"ncols": 4, "frameon": False, "fontsize": 9, "handlelength": 1.2, "columnspacing": 1.2}
+    axes[3].legend(handles=keys, loc="upper center", bbox_to_anchor=(0.5, -0.01), **style)
     content = BytesIO()
-    figure.savefig(content, dpi=110, format="png")
+    figure.savefig(content, dpi=100, format="png")
     write(path, content.getvalue())
 
 

@@ -5,7 +5,8 @@ import pytest
 import tifffile
 from PIL import Image
 
-from upconv.nn.images import InputError, png, read_image, read_mask, write
+from upconv.nn.files import write
+from upconv.nn.images import InputError, png, read_image, read_mask
 
 rng = np.random.default_rng(0)
 GREY = rng.integers(0, 256, (5, 7)).astype(np.uint8)

@@ -8,6 +8,7 @@ import pytest
 
 from upconv import nn
 
+safetensors = pytest.importorskip("safetensors")
 safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
 
@@ -33,6 +34,14 @@ def test_the_file_is_plain_safetensors(model, tmp_path):
     tensors = safetensors_numpy.load_file(tmp_path / "model")
     assert set(tensors) == set(model.state_dict())
     np.testing.assert_array_equal(tensors["up.0.weight"], model.up[0].weight.data)
+
+
+def test_metadata_of_ones_own(model, tmp_path):
+    path = tmp_path / "model"
+    nn.save(model, path, {"from": "here", "upconv.model": "cannot be replaced"})
+    with safetensors.safe_open(path, "numpy") as file:
+        assert file.metadata()["from"] == "here"
+    assert nn.load(path).config == model.config
 
 
 def test_loading_leaves_the_global_generator_alone(model, tmp_path):
