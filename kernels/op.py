@@ -6,7 +6,7 @@ kernels that can compute it, best first) and the gradients, and returns the publ
 choice happen here and nowhere else, so a variant finds arrays that are already right:
 
 - four-axis arrays in `Case.maps` are channels-last, the outputs are channels-last and share no memory with an input;
-- sizes fit, indices are in range, dtypes agree.
+- sizes fit, indices are in range, dtypes agree, and there is something to write.
 
 A variant is called as `run(outputs, *arguments, **parameters)`, the reference as `reference(*arguments, **parameters)`.
 """
@@ -54,6 +54,7 @@ class Case:
     algorithm: str = "auto"
     out: Any = None  # the caller's array for the first output
     elementwise: bool = False  # out may be an argument itself
+    answer: Array | None = None  # the result, where nothing has to be computed
 
     @property
     def cost(self) -> Cost:
@@ -108,22 +109,30 @@ class Op:
                 return variant
         raise ValueError(f"{self.name}: algorithm {case.algorithm!r} cannot serve this call: {reason}")
 
+    def prepare(self, *args: Any, **kwargs: Any) -> tuple[Case, Variant]:
+        """Validate and choose."""
+        case = self.rule(*args, **kwargs)
+        if case.out is not None:
+            self._check_out(case)
+        return case, self.choose(case)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Validate, allocate, choose, run; give back the output, or a tuple of several."""
-        case = self.rule(*args, **kwargs)
-        variant = self.choose(case)
+        case, variant = self.prepare(*args, **kwargs)
+        if case.answer is not None:
+            return case.answer
         arguments = list(case.arguments)
         for position in case.maps:
             arguments[position] = layout.channels_last(arguments[position])
         results = [self._allocate(each) for each in case.outputs]
         if case.out is not None:
-            self._check_out(case)
             others = [a for a in arguments if not (case.elementwise and same_memory(case.out, a))]
             if layout_serves(case.out) and not any(overlaps(case.out, a) for a in others):
                 results[0] = case.out
         for hook in trace:
             hook(self, variant, case, results)
-        variant.run(results, *arguments, **case.parameters)
+        if any(result.size for result in results):
+            variant.run(results, *arguments, **case.parameters)
         for position, (result, output) in enumerate(zip(results, case.outputs, strict=True)):
             if position == 0 and case.out is not None:
                 if result is not case.out:
@@ -230,11 +239,12 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanat
     op = getattr(function, "op", None)
     if not isinstance(op, Op):
         raise TypeError(f"explain: function must be an operator of upconv.kernels, got {function!r}")
-    case = op.rule(*args, **kwargs)
-    chosen = op.choose(case)
+    case, chosen = op.prepare(*args, **kwargs)
     cost = case.cost
     shapes = [str(o.shape) for o in case.outputs]
     lines = [f"{op.name} -> {', '.join(shapes)} {case.outputs[0].dtype}"]
+    if case.answer is not None:
+        return Explanation(f"{lines[0]}\n  nothing runs: the result is in memory already", "none", Cost(0, 0))
     lines.append(f"  {cost.flops:,} FLOPs, {cost.bytes:,} bytes: {cost.flops / max(cost.bytes, 1):.1f} FLOPs per byte")
     for variant in op.variants:
         reason = variant.refuses(*case.arguments, **case.parameters)

@@ -98,22 +98,7 @@ def _reference_concatenate(*xs: Array) -> Array:
 
 
 @operator(reference=_reference_concatenate, variants=[Variant("direct", cpu.concatenate)])
-def _concatenate(xs: Sequence[Array], *, out: Array | None = None, algorithm: str = "auto") -> Case:
-    check = Arguments("concatenate")
-    if not isinstance(xs, (tuple, list)) or not xs:
-        check.fail(f"xs must be a list of at least one array, got {xs!r}", TypeError)
-    first = check.array("xs[0]", xs[0], "NCHW")
-    arrays = [first]
-    for position, each in enumerate(xs[1:], 1):
-        x = check.array(f"xs[{position}]", each, "NCHW", first.dtype)
-        check.shape(f"xs[{position}]", x, (first.shape[0], x.shape[1], *first.shape[2:]))
-        arrays.append(x)
-    shape = (first.shape[0], sum(x.shape[1] for x in arrays), *first.shape[2:])
-    outputs = (Output(shape, first.dtype, format_of(first)),)
-    return Case(tuple(arrays), outputs, maps=tuple(range(len(arrays))), algorithm=algorithm, out=out)
-
-
-def concatenate(xs: Sequence[Array], *, out: Array | None = None, algorithm: str = "auto") -> Array:
+def concatenate(xs: Sequence[Array], *, algorithm: str = "auto", out: Array | None = None) -> Case:
     """y[n, c_0 + ... + c_(m-1) + c, i, j] = xs[m][n,c,i,j].
 
     Channels side by side, as `torch.cat(xs, 1)`. Where the arrays already lie side by side in one buffer (see
@@ -125,6 +110,21 @@ def concatenate(xs: Sequence[Array], *, out: Array | None = None, algorithm: str
 
     Source: Ronneberger, Fischer & Brox, "U-Net" (2015), section 2 (the skip connections).
     """
-    _concatenate.op.rule(xs, out=out)  # type: ignore[attr-defined]
-    whole = joined(xs) if out is None else None
-    return _concatenate(xs, out=out, algorithm=algorithm) if whole is None else whole
+    check = Arguments("concatenate")
+    if not isinstance(xs, (tuple, list)) or not xs:
+        check.fail(f"xs must be a list of at least one array, got {xs!r}", TypeError)
+    first = check.array("xs[0]", xs[0], "NCHW")
+    arrays = [first]
+    for position, each in enumerate(xs[1:], 1):
+        x = check.array(f"xs[{position}]", each, "NCHW", first.dtype)
+        check.shape(f"xs[{position}]", x, (first.shape[0], x.shape[1], *first.shape[2:]))
+        arrays.append(x)
+    shape = (first.shape[0], sum(x.shape[1] for x in arrays), *first.shape[2:])
+    return Case(
+        arguments=tuple(arrays),
+        outputs=(Output(shape, first.dtype, format_of(first)),),
+        maps=tuple(range(len(arrays))),
+        algorithm=algorithm,
+        out=out,
+        answer=joined(arrays) if out is None and algorithm == "auto" else None,
+    )

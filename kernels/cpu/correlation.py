@@ -144,6 +144,8 @@ def correlate(
     activation: str | None,
 ) -> None:
     """Compute all `correlations`, parts of y, of the channels-last map x; they share all but their taps and origin."""
+    if not y.size:
+        return
     parts = []
     for each in correlations:
         between, _, *rest = each.y.strides
@@ -151,8 +153,6 @@ def correlate(
         parts.append(Part(each.start, each.y.shape, (between, *rest), taps, each.origin))
     pixel = x.strides[3]
     made = plan(machine.vectors(), x.dtype, x.shape, pixel, tuple(parts), stride, dilation, groups)
-    if not len(made.items):
-        return
     _, filters, chunk, _ = made.sizes
     columns = made.shape.columns
     _weights, weights = aligned(sum(made.packed) * x.itemsize)

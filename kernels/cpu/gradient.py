@@ -113,7 +113,7 @@ def plan(
 def correlate_weight(
     dw: Array, x: Array, grad: Array, *, stride: Pair, padding: Sides, dilation: Pair, groups: int
 ) -> None:
-    """dw[k,c,a,b] = sum over n,i,j of grad[n,k,i,j] x[n, c, i s - pad + a d, j s - pad + b d]; x, grad channels-last."""
+    """dw[k,c,a,b] = sum over n,i,j of grad[n,k,i,j] x[n, c, i s - pad + a d, j s - pad + b d], all channels-last."""
     if not grad.size or not dw.size:
         dw[...] = 0
         return
