@@ -16,7 +16,7 @@ from .cpu.parallel import get_num_threads, num_threads, set_num_threads
 from .layout import channel_slots, channels_last
 from .loss import cross_entropy, cross_entropy_input
 from .op import explain
-from .pointwise import add, channel_sum, concatenate, relu, relu_input, softmax
+from .pointwise import add, channel_sum, concatenate, relu, relu_input, softmax, softmax_input
 from .pooling import (
     max_pool2d,
     max_pool2d_indices,
@@ -53,4 +53,5 @@ __all__ = [
     "relu_input",
     "set_num_threads",
     "softmax",
+    "softmax_input",
 ]

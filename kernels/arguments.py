@@ -17,9 +17,10 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 class Arguments:
     """The checks for one operator, whose name begins every message."""
 
-    def __init__(self, name: str) -> None:
-        """name: the public function's."""
+    def __init__(self, name: str, kernel: str = "kernel_size") -> None:
+        """name: the public function's. kernel: the argument that says how large its windows are."""
         self.name = name
+        self.kernel = kernel
 
     def fail(self, message: str, error: type[Exception] = ValueError) -> NoReturn:
         """Raise `error` with the operator's name before `message`."""
@@ -64,6 +65,12 @@ class Arguments:
             self.fail(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
         return value
 
+    def flag(self, name: str, value: Any) -> bool:
+        """True or False."""
+        if not isinstance(value, (bool, np.bool_)):
+            self.fail(f"{name} must be True or False, got {value!r}", TypeError)
+        return bool(value)
+
     # arrays
 
     def array(self, name: str, value: Any, axes: str, dtype: np.dtype | None = None) -> Array:
@@ -87,7 +94,7 @@ class Arguments:
         if value.dtype.kind not in "iu":
             self.fail(f"{name} must be integers, got {value.dtype}", TypeError)
         self.shape(name, value, shape)
-        return value
+        return value if value.flags.aligned else value.copy(order="K")
 
     def shape(self, name: str, value: Array, expected: Shape) -> None:
         """`value` must have exactly the shape `expected`."""
@@ -113,7 +120,7 @@ class Arguments:
         size: Pair | None = None,
     ) -> Window:
         """The window that the arguments describe; "same" padding needs the `size` of the map it slides over."""
-        kernel = self.pair("kernel_size", kernel_size, 1)
+        kernel = self.pair(self.kernel, kernel_size, 1)
         steps = self.pair("stride", stride, 1)
         gaps = self.pair("dilation", dilation, 1)
         if isinstance(padding, str):
@@ -130,7 +137,9 @@ class Arguments:
         count = window.output_size(size, ceil_mode=ceil_mode)
         if min(count) < 1:
             padded = tuple(length + sum(sides) for length, sides in zip(size, window.padding, strict=True))
-            self.fail(f"kernel_size with its dilation covers {window.extent} pixels, more than the padded map {padded}")
+            self.fail(
+                f"{self.kernel} with its dilation covers {window.extent} pixels, more than the padded map {padded}"
+            )
         if max(count) >= LIMIT:
             self.fail(f"the result must have fewer than 2**31 rows and columns, got {count}")
         return count

@@ -75,7 +75,7 @@ def conv2d_input(
 
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
-    check = Arguments("conv2d_input")
+    check = Arguments("conv2d_input", kernel="weight.shape[2:]")
     shape = check.shape_of("input_shape", input_shape, "NCHW")
     grad = check.array("grad", grad, "NKHW")
     weight = check.array("weight", weight, "KCHW", grad.dtype)
@@ -117,7 +117,7 @@ def conv2d_weight(
 
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
-    check = Arguments("conv2d_weight")
+    check = Arguments("conv2d_weight", kernel="weight_shape[2:]")
     x = check.array("x", x, "NCHW")
     shape = check.shape_of("weight_shape", weight_shape, "KCHW")
     grad = check.array("grad", grad, "NKHW", x.dtype)
@@ -187,7 +187,7 @@ def conv2d(
     array([[[[ 5.,  6.],
              [ 9., 10.]]]], dtype=float32)
     """
-    check = Arguments("conv2d")
+    check = Arguments("conv2d", kernel="weight.shape[2:]")
     x = check.array("x", x, "NCHW")
     weight = check.array("weight", weight, "KCHW", x.dtype)
     window = check.window(weight.shape[2:], stride, padding, dilation, x.shape[2:])
@@ -230,7 +230,7 @@ def conv_transpose2d_input(
 
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
-    check = Arguments("conv_transpose2d_input")
+    check = Arguments("conv_transpose2d_input", kernel="weight.shape[2:]")
     shape = check.shape_of("input_shape", input_shape, "NCHW")
     grad = check.array("grad", grad, "NKHW")
     weight = check.array("weight", weight, "CKHW", grad.dtype)
@@ -273,7 +273,7 @@ def conv_transpose2d_weight(
 
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
-    check = Arguments("conv_transpose2d_weight")
+    check = Arguments("conv_transpose2d_weight", kernel="weight_shape[2:]")
     x = check.array("x", x, "NCHW")
     shape = check.shape_of("weight_shape", weight_shape, "CKHW")
     grad = check.array("grad", grad, "NKHW", x.dtype)
@@ -355,7 +355,7 @@ def conv_transpose2d(
     >>> conv_transpose2d(x, np.ones((1, 1, 1, 3)), stride=2)
     array([[[[1., 1., 3., 2., 2.]]]])
     """
-    check = Arguments("conv_transpose2d")
+    check = Arguments("conv_transpose2d", kernel="weight.shape[2:]")
     x = check.array("x", x, "NCHW")
     weight = check.array("weight", weight, "CKHW", x.dtype)
     window = check.window(weight.shape[2:], stride, padding, dilation)

@@ -67,7 +67,8 @@ def joined(xs: Sequence[Array]) -> Array | None:
         if x.base is None or x.base is not first.base or x.strides != first.strides or x.ctypes.data != address:
             return None
         address += x.shape[1] * x.itemsize
-    if not is_channels_last(first) or first.strides[1] != first.itemsize:
-        return None
     shape = (first.shape[0], sum(x.shape[1] for x in xs), *first.shape[2:])
+    apart = [abs(first.strides[axis]) for axis in (0, 2, 3) if shape[axis] > 1]
+    if first.strides[1] != first.itemsize or min(apart, default=address) < shape[1] * first.itemsize:
+        return None
     return np.lib.stride_tricks.as_strided(first, shape, first.strides)

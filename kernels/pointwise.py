@@ -75,7 +75,24 @@ def channel_sum(x: Array, *, algorithm: str = "auto") -> Case:
     return Case((x,), (Output(x.shape[1:2], x.dtype),), maps=(0,), flops=x.size, algorithm=algorithm)
 
 
-@operator(reference=reference.softmax, variants=[Variant("direct", cpu.softmax)])
+@operator(reference=reference.softmax_input, variants=[Variant("direct", cpu.softmax_input)])
+def softmax_input(y: Array, grad: Array, *, algorithm: str = "auto") -> Case:
+    """dx[n,k,i,j] = y[n,k,i,j] (grad[n,k,i,j] - sum over l of y[n,l,i,j] grad[n,l,i,j]).
+
+    The gradient of `softmax`, from its result y. y, grad: (N, K, H, W). Returns the same shape in the format of `grad`.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+    """
+    y, grad = _two_maps(Arguments("softmax_input"), ("y", "grad"), y, grad)
+    outputs = (Output(grad.shape, grad.dtype, format_of(grad)),)
+    return Case((y, grad), outputs, maps=(0, 1), flops=4 * grad.size, algorithm=algorithm)
+
+
+@operator(
+    reference=reference.softmax,
+    variants=[Variant("direct", cpu.softmax)],
+    gradients={"x": softmax_input},
+)
 def softmax(x: Array, *, algorithm: str = "auto") -> Case:
     """y[n,k,i,j] = exp(x[n,k,i,j]) / sum over l of exp(x[n,l,i,j]).
 

@@ -42,7 +42,7 @@ def _parameters(window: Window) -> dict[str, Any]:
 
 def _pooled(check: Arguments, x: Any, window: Window, ceil_mode: bool) -> tuple[Array, Shape]:
     x = check.array("x", x, "NCHW")
-    size = check.windows_over(window, x.shape[2:], ceil_mode=bool(ceil_mode))
+    size = check.windows_over(window, x.shape[2:], ceil_mode=check.flag("ceil_mode", ceil_mode))
     if not window.all_meet(x.shape[2:], size):
         check.fail(f"a window lies wholly in the padding: padding {window.padding} with dilation {window.dilation}")
     return x, (*x.shape[:2], *size)
@@ -53,7 +53,7 @@ def _checked_offsets(
 ) -> tuple[Shape, Array]:
     """The shape that was pooled, and the offsets that fit it, in their own dtype."""
     shape = check.shape_of("input_shape", input_shape, "NCHW")
-    pooled = (*shape[:2], *check.windows_over(window, plane(shape), ceil_mode=bool(ceil_mode)))
+    pooled = (*shape[:2], *check.windows_over(window, plane(shape), ceil_mode=check.flag("ceil_mode", ceil_mode)))
     offsets = check.integers("offsets", offsets, pooled)
     _within(check, "offsets", offsets, window.taps)
     return shape, offsets.astype(offset_dtype(window), copy=False)
@@ -204,7 +204,7 @@ def max_pool2d(
     window = _window(check, kernel_size, stride, padding, dilation)
     x, shape = _pooled(check, x, window, ceil_mode)
     outputs = [Output(shape, x.dtype, format_of(x))]
-    if return_indices:
+    if check.flag("return_indices", return_indices):
         outputs.append(Output(shape, INDEX, format_of(x)))
     parameters = _parameters(window) | {"output_size": shape[2:], "return_indices": bool(return_indices)}
     return Case((x,), tuple(outputs), parameters, maps=(0,), algorithm=algorithm)

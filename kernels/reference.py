@@ -341,6 +341,12 @@ def softmax(x: Array) -> Array:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
+def softmax_input(y: Array, grad: Array) -> Array:
+    """dx[n,k,i,j] = y[n,k,i,j] (grad[n,k,i,j] - sum over l of y[n,l,i,j] grad[n,l,i,j]), y being softmax(x)."""
+    y, grad = _float64(y), _float64(grad)
+    return y * (grad - (y * grad).sum(axis=1, keepdims=True))
+
+
 def _targets(function: str, labels: Array, classes: int, ignore_index: int) -> tuple[Array, Array]:
     """Which pixels count, and their classes (0 where ignored); both (N, 1, H, W)."""
     counted = labels != ignore_index

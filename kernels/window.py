@@ -50,10 +50,11 @@ class Window:
     def all_meet(self, size: Pair, count: Pair) -> bool:
         """True where each of `count` windows has a tap on the map. Padding of half a kernel can break it if dilated."""
         for axis in (0, 1):
-            taps = range(0, self.extent[axis], self.dilation[axis])
-            for i in range(count[axis] if self.dilation[axis] > 1 else 0):
+            step = self.dilation[axis]
+            for i in range(count[axis] if step > 1 or not size[axis] else 0):
                 start = i * self.stride[axis] - self.padding[axis][0]
-                if not any(0 <= start + tap < size[axis] for tap in taps):
+                tap = max(0, -(start // step))  # the first that is not before the map
+                if tap >= self.kernel[axis] or start + tap * step >= size[axis]:
                     return False
         return True
 

@@ -155,7 +155,7 @@ def softmax(x: Input) -> Tensor:
     y = kernels.softmax(x.data)
 
     def backward(grad: Array) -> Sequence[Array]:
-        return [y * (grad - np.sum(grad * y, axis=1, keepdims=True))]
+        return [kernels.softmax_input(y, grad)]
 
     return record("softmax", y, [x], backward)
 

@@ -48,6 +48,12 @@ def softmax(outputs: list[Array], x: Array) -> None:
     run(_softmax(x.dtype), n * h if c else 0, strided(outputs[0]), strided(x), (c, h, w))
 
 
+def softmax_input(outputs: list[Array], y: Array, grad: Array) -> None:
+    """softmax_input."""
+    n, c, h, w = y.shape
+    run(_softmax_input(y.dtype), n * h, strided(outputs[0]), strided(y), strided(grad), (c, h, w))
+
+
 def channel_sum(outputs: list[Array], x: Array) -> None:
     """channel_sum: SPLITS float64 partial sums, added in order."""
     n, c, h, w = x.shape
@@ -162,6 +168,30 @@ def _softmax(dtype: np.dtype) -> Any:
             row = claim(work)
 
     return softmax
+
+
+@cache
+def _softmax_input(dtype: np.dtype) -> Any:
+    view = VIEWS[dtype.name]
+
+    @kernel(f"softmax_input-{dtype}")
+    def softmax_input(work, scratch, count, dx, y, grad, shape):  # type: ignore[no-untyped-def]
+        channels, rows, columns = shape
+        row = claim(work)
+        while row < count:
+            n, i = row // rows, row % rows
+            for j in range(columns):
+                p = view(y[0] + n * y[1] + i * y[2] + j * y[3], channels)
+                g = view(grad[0] + n * grad[1] + i * grad[2] + j * grad[3], channels)
+                result = view(dx[0] + n * dx[1] + i * dx[2] + j * dx[3], channels)
+                total = 0.0
+                for c in range(channels):
+                    total += p[c] * g[c]
+                for c in range(channels):
+                    result[c] = p[c] * (g[c] - total)
+            row = claim(work)
+
+    return softmax_input
 
 
 @cache
