@@ -13,10 +13,20 @@ from .convolution import (
     conv_transpose2d_weight,
 )
 from .cpu.parallel import get_num_threads, num_threads, set_num_threads
-from .layout import channel_slots, channels_last
+from .layout import channels_last
 from .loss import cross_entropy, cross_entropy_input
 from .op import explain
-from .pointwise import add, channel_sum, concatenate, relu, relu_input, softmax, softmax_input
+from .pointwise import (
+    add,
+    bias_relu_input,
+    channel_slots,
+    channel_sum,
+    concatenate,
+    relu,
+    relu_input,
+    softmax,
+    softmax_input,
+)
 from .pooling import (
     max_pool2d,
     max_pool2d_indices,
@@ -28,6 +38,7 @@ from .pooling import (
 
 __all__ = [
     "add",
+    "bias_relu_input",
     "channel_slots",
     "channel_sum",
     "channels_last",

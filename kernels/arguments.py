@@ -62,13 +62,13 @@ class Arguments:
     def choice(self, name: str, value: Any, allowed: Sequence[Any]) -> Any:
         """One of `allowed`."""
         if not isinstance(value, (str, type(None))) or value not in allowed:
-            self.fail(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}")
+            self.fail(f"{name} must be one of {', '.join(map(repr, allowed))}, got {_describe(value)}")
         return value
 
     def flag(self, name: str, value: Any) -> bool:
         """True or False."""
         if not isinstance(value, (bool, np.bool_)):
-            self.fail(f"{name} must be True or False, got {value!r}", TypeError)
+            self.fail(f"{name} must be True or False, got {_describe(value)}", TypeError)
         return bool(value)
 
     # arrays
@@ -86,6 +86,12 @@ class Arguments:
         if max(value.shape, default=0) >= LIMIT:
             self.fail(f"{name} must have fewer than 2**31 entries on each axis, got shape {value.shape}")
         return value if value.flags.aligned else value.copy(order="K")
+
+    def dtype(self, name: str, value: Any) -> np.dtype:
+        """float32 or float64."""
+        if value is None or value not in FLOATS:
+            self.fail(f"{name} must be float32 or float64, got {value!r}", TypeError)
+        return np.dtype(value)
 
     def integers(self, name: str, value: Any, shape: Shape) -> Array:
         """An array of integers of exactly `shape`."""

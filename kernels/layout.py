@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from . import memory
+
 Array = np.ndarray
 Shape = tuple[int, ...]
 
@@ -30,34 +32,24 @@ def format_of(x: Array) -> str:
 def empty(shape: Shape, dtype: np.dtype, format: str = "channels_last") -> Array:
     """An uninitialised array of logical `shape`; four axes are laid out in `format`."""
     if len(shape) != 4 or format == "contiguous":
-        return np.empty(shape, dtype)
+        return memory.empty(shape, dtype)
     n, c, h, w = shape
-    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+    return memory.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
 
 def channels_last(x: Array) -> Array:
-    """The same values in channels-last memory: `x` itself where it is so already, a copy where not."""
+    """The same values in channels-last memory: `x` itself where it is so already, a copy where not.
+
+    x: (N, C, H, W) of any dtype. Raises TypeError where it is anything else.
+    """
+    if not isinstance(x, np.ndarray) or x.ndim != 4:
+        got = f"shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+        raise TypeError(f"channels_last: x must be a NumPy array with the axes NCHW, got {got}")
     if is_channels_last(x):
         return x
     copy = empty(x.shape, x.dtype)
     copy[...] = x
     return copy
-
-
-def channel_slots(
-    shape: Sequence[int], channels: Sequence[int], dtype: np.dtype | type = np.float32
-) -> tuple[Array, list[Array]]:
-    """One channels-last buffer (N, sum(channels), H, W) and its views of `channels` each, in order.
-
-    Give the views as `out=` to the operators whose results are to be concatenated; `concatenate` of them then returns
-    the buffer and copies nothing.
-
-    shape: (N, H, W). channels: how many each view has.
-    """
-    n, h, w = shape
-    buffer = empty((n, sum(channels), h, w), np.dtype(dtype))
-    ends = np.cumsum(channels)
-    return buffer, [buffer[:, end - count : end] for count, end in zip(channels, ends, strict=True)]
 
 
 def joined(xs: Sequence[Array]) -> Array | None:

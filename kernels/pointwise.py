@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from . import reference
 from .arguments import Arguments
 from .cpu import pointwise as cpu
-from .layout import Array, format_of, joined
+from .layout import Array, empty, format_of, joined
 from .op import Case, Output, Variant, operator
 
 
@@ -29,6 +31,21 @@ def relu_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | N
     y, grad = _two_maps(Arguments("relu_input"), ("y", "grad"), y, grad)
     outputs = (Output(grad.shape, grad.dtype, format_of(grad)),)
     return Case((y, grad), outputs, maps=(0, 1), flops=grad.size, algorithm=algorithm, out=out, elementwise=True)
+
+
+@operator(reference=reference.bias_relu_input, variants=[Variant("direct", cpu.bias_relu_input)])
+def bias_relu_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """dx[n,c,i,j] = 0 where y[n,c,i,j] <= 0, else grad[n,c,i,j]; db[c] = sum over n,i,j of dx[n,c,i,j].
+
+    The gradients of y = relu(x + b), b being one number for each channel: `relu_input` and its `channel_sum` in one
+    pass. y, grad: (N, C, H, W). Returns (dx, db), dx in the format of `grad` and db (C,); out, for dx, may be `grad`
+    itself.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+    """
+    y, grad = _two_maps(Arguments("bias_relu_input"), ("y", "grad"), y, grad)
+    outputs = (Output(grad.shape, grad.dtype, format_of(grad)), Output(grad.shape[1:2], grad.dtype))
+    return Case((y, grad), outputs, maps=(0, 1), flops=2 * grad.size, algorithm=algorithm, out=out, elementwise=True)
 
 
 @operator(reference=reference.add, variants=[Variant("direct", cpu.add)])
@@ -129,7 +146,8 @@ def concatenate(xs: Sequence[Array], *, algorithm: str = "auto", out: Array | No
     """
     check = Arguments("concatenate")
     if not isinstance(xs, (tuple, list)) or not xs:
-        check.fail(f"xs must be a list of at least one array, got {xs!r}", TypeError)
+        got = "an empty one" if isinstance(xs, (tuple, list)) else type(xs).__name__
+        check.fail(f"xs must be a list of at least one array, got {got}", TypeError)
     first = check.array("xs[0]", xs[0], "NCHW")
     arrays = [first]
     for position, each in enumerate(xs[1:], 1):
@@ -145,3 +163,24 @@ def concatenate(xs: Sequence[Array], *, algorithm: str = "auto", out: Array | No
         out=out,
         answer=joined(arrays) if out is None and algorithm == "auto" else None,
     )
+
+
+def channel_slots(shape: Sequence[int], channels: Sequence[int], dtype: Any = np.float32) -> tuple[Array, list[Array]]:
+    """buffer[n, c_0 + ... + c_(m-1) + c, i, j] = slots[m][n,c,i,j]: an uninitialised buffer, and views of its channels.
+
+    Give the views as `out=` to the operators whose results are to be concatenated; `concatenate` of them then returns
+    the buffer and copies nothing.
+
+    shape: (N, H, W). channels: how many each view has. dtype: float32 or float64.
+    Returns (buffer, slots): (N, sum(channels), H, W) in channels-last memory, and a list of (N, channels[m], H, W).
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+    """
+    check = Arguments("channel_slots")
+    n, h, w = check.shape_of("shape", shape, "NHW")
+    if not isinstance(channels, (tuple, list)):
+        check.fail(f"channels must be a list of integers, got {type(channels).__name__}", TypeError)
+    counts = [check.integer(f"channels[{m}]", count, 0) for m, count in enumerate(channels)]
+    buffer = empty((n, sum(counts), h, w), check.dtype("dtype", dtype))
+    starts = [sum(counts[:m]) for m in range(len(counts))]
+    return buffer, [buffer[:, start : start + count] for start, count in zip(starts, counts, strict=True)]

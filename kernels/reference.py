@@ -341,6 +341,12 @@ def softmax(x: Array) -> Array:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
+def bias_relu_input(y: Array, grad: Array) -> tuple[Array, Array]:
+    """dx = relu_input(y, grad) and db[c] = sum over n,i,j of dx[n,c,i,j]: the gradients of y = relu(x + b)."""
+    dx = relu_input(y, grad)
+    return dx, channel_sum(dx)
+
+
 def softmax_input(y: Array, grad: Array) -> Array:
     """dx[n,k,i,j] = y[n,k,i,j] (grad[n,k,i,j] - sum over l of y[n,l,i,j] grad[n,l,i,j]), y being softmax(x)."""
     y, grad = _float64(y), _float64(grad)

@@ -84,12 +84,15 @@ def _convolve(
     needs_x, needs_w, *needs_b = (t.requires_grad for t in inputs)
 
     def backward(grad: Array) -> Sequence[Array | None]:
+        sums: Array | None = None
         if activation == "relu":
-            grad = kernels.relu_input(y, grad, out=grad if grad.flags.writeable else None)
+            grad, sums = kernels.bias_relu_input(y, grad, out=grad if grad.flags.writeable else None)
+        elif any(needs_b):
+            sums = kernels.channel_sum(grad)
         return [
             input_gradient(a.shape, w, grad, **window) if needs_x else None,
             weight_gradient(a, w.shape, grad, **window) if needs_w else None,
-            *(kernels.channel_sum(grad) if needed else None for needed in needs_b),
+            *(sums if needed else None for needed in needs_b),
         ]
 
     return record(name, y, inputs, backward)

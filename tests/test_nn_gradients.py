@@ -195,12 +195,14 @@ def count_calls(monkeypatch, *names):
 
 
 def test_no_more_is_computed_than_needed(monkeypatch):
-    names = ["conv2d", "conv2d_input", "conv2d_weight", "channel_sum", "relu", "max_pool2d", "max_pool2d_offsets"]
+    convolution = ["conv2d", "conv2d_input", "conv2d_weight", "bias_relu_input", "channel_sum"]
+    names = [*convolution, "relu", "relu_input", "max_pool2d", "max_pool2d_offsets"]
     model, images, loss = unet_case(2, True, 8)
     calls = count_calls(monkeypatch, *names)
     loss().backward()
-    # 10 convolutions of 3x3 and the head; the image needs no gradient; ReLU is fused; pooling keeps offsets alone
-    assert calls == dict(zip(names, [11, 10, 11, 13, 0, 0, 2], strict=True))
+    # 10 convolutions of 3x3, each with its ReLU, and the head; two up-convolutions; the image needs no gradient; pooling
+    # keeps offsets alone
+    assert calls == dict(zip(names, [11, 10, 11, 10, 3, 0, 0, 0, 2], strict=True))
     with nn.no_grad():
         model(images)
     assert calls["max_pool2d"] == 2 and calls["max_pool2d_offsets"] == 2

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 from . import tile
-from .jit import VIEWS, claim, integers, kernel
+from .jit import VIEWS, claim, integers, kernel, prefetch_read
 from .patches import gather
 
 PIXELS = 64  # summed before a tile of sums is written back; their gradients stay in the level-1 cache
@@ -97,6 +97,9 @@ def compiled(shape: tile.Tile, turned: bool) -> Any:
                 for p in range(0, pixels, PIXELS):
                     some = min(PIXELS, pixels - p)
                     again = b > begin or p > 0
+                    for q in range(p + PIXELS, min(p + 2 * PIXELS, pixels)):
+                        for line in range(first * ACROSS * SIZE, min(last * ACROSS, filters) * SIZE, 64):
+                            prefetch_read(grad[q] + line)
                     for panel in range(first, last):
                         for t in range(runs):
                             a, c = (t, 0) if merged else (t // kw, t % kw)

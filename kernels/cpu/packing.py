@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 
 from ..layout import Array
+from ..memory import empty
 from .jit import VIEWS, claim, kernel
 from .parallel import LINE, SMALL, run
 
 
 def aligned(size: int) -> tuple[Array, int]:
     """Memory of at least `size` bytes, and the address on a cache line at which they begin."""
-    memory = np.empty(size + LINE, np.uint8)
+    memory = empty((size + LINE,), np.dtype(np.uint8))
     return memory, -(-memory.ctypes.data // LINE) * LINE
 
 

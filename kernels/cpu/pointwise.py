@@ -55,13 +55,31 @@ def softmax_input(outputs: list[Array], y: Array, grad: Array) -> None:
 
 
 def channel_sum(outputs: list[Array], x: Array) -> None:
-    """channel_sum: SPLITS float64 partial sums, added in order."""
-    n, c, h, w = x.shape
+    """channel_sum."""
+    _summed("channel_sum", outputs[0], [x])
+
+
+def bias_relu_input(outputs: list[Array], y: Array, grad: Array) -> None:
+    """bias_relu_input: relu_input, and the channel sums of what it writes, in one pass."""
+    _summed("bias_relu_input", outputs[1], [outputs[0], y, grad])
+
+
+def _summed(name: str, sums: Array, maps: list[Array]) -> None:
+    """Run a kernel that sums over pixels: SPLITS float64 partial sums, added in order."""
+    n, c, h, w = maps[0].shape
     partial = np.zeros((SPLITS, c))
-    run(_channel_sum(x.dtype), SPLITS if x.size else 0, partial.ctypes.data, strided(x), (n, c, h, w))
+    size = maps[0].nbytes
+    run(
+        KERNELS[name](sums.dtype, machine.vectors().lanes(sums.dtype)),
+        SPLITS if size else 0,
+        partial.ctypes.data,
+        tuple(strided(each) for each in maps),
+        (n, c, h, w),
+        small=size < SMALL,
+    )
     for row in partial[1:]:
         partial[0] += row
-    outputs[0][...] = partial[0]
+    sums[...] = partial[0]
 
 
 def _rows(name: str, y: Array, xs: list[Array]) -> None:
@@ -195,12 +213,13 @@ def _softmax_input(dtype: np.dtype) -> Any:
 
 
 @cache
-def _channel_sum(dtype: np.dtype) -> Any:
+def _channel_sum(dtype: np.dtype, lanes: int) -> Any:
     view, sums = VIEWS[dtype.name], VIEWS["float64"]
 
     @kernel(f"channel_sum-{dtype}")
-    def channel_sum(work, scratch, count, partial, x, shape):  # type: ignore[no-untyped-def]
+    def channel_sum(work, scratch, count, partial, maps, shape):  # type: ignore[no-untyped-def]
         images, channels, rows, columns = shape
+        x = maps[0]
         split = claim(work)
         while split < count:
             total = sums(partial + split * channels * 8, channels)
@@ -220,3 +239,68 @@ def _channel_sum(dtype: np.dtype) -> Any:
             split = claim(work)
 
     return channel_sum
+
+
+@cache
+def _bias_relu_loop(dtype: np.dtype, lanes: int) -> Any:
+    """An intrinsic (dx, y, grad, total, count): addresses of `count` numbers each, total being float64."""
+
+    @intrinsic
+    def loop(typing_context, dx, y, grad, total, count):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            dx, y, grad, total, count = arguments
+            size = dtype.itemsize
+
+            def body(words: Words, sums: Words) -> Callable[[Any], list[Any]]:
+                def one(c: Any) -> list[Any]:
+                    offset, place = (
+                        builder.mul(c, words.integer(size)),
+                        builder.add(total, builder.mul(c, words.integer(8))),
+                    )
+                    read = [words.load(builder.add(each, offset)) for each in (y, grad)]
+                    value = words.where_not_positive(*read)
+                    words.store(value, builder.add(dx, offset))
+                    exact = value if size == 8 else builder.fpext(value, sums.vector)
+                    sums.store(builder.fadd(sums.load(place), exact), place)
+                    return []
+
+                return one
+
+            double = np.dtype(np.float64)
+            wide, single = Words(builder, dtype, lanes), Words(builder, dtype, 1)
+            whole = builder.sub(count, wide.integer(lanes - 1))
+            rest, _ = wide.loop(wide.integer(0), whole, lanes, [], body(wide, Words(builder, double, lanes)))
+            single.loop(rest, count, 1, [], body(single, Words(builder, double, 1)))
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 5), emit
+
+    return loop
+
+
+@cache
+def _bias_relu_input(dtype: np.dtype, lanes: int) -> Any:
+    loop = _bias_relu_loop(dtype, lanes)
+
+    @kernel(f"bias_relu_input-{dtype}x{lanes}")
+    def bias_relu_input(work, scratch, count, partial, maps, shape):  # type: ignore[no-untyped-def]
+        images, channels, rows, columns = shape
+        dx, y, grad = maps
+        split = claim(work)
+        while split < count:
+            for row in range(split * images * rows // count, (split + 1) * images * rows // count):
+                n, i = row // rows, row % rows
+                for j in range(columns):
+                    loop(
+                        dx[0] + n * dx[1] + i * dx[2] + j * dx[3],
+                        y[0] + n * y[1] + i * y[2] + j * y[3],
+                        grad[0] + n * grad[1] + i * grad[2] + j * grad[3],
+                        partial + split * channels * 8,
+                        channels,
+                    )
+            split = claim(work)
+
+    return bias_relu_input
+
+
+KERNELS = {"channel_sum": _channel_sum, "bias_relu_input": _bias_relu_input}

@@ -1,0 +1,62 @@
+"""Memory of large results, kept for the next one of about that size.
+
+A new large array costs a page fault for every 4 KiB, as much time as a layer that only moves it; a network asks for the
+same sizes again and again. So the memory of an array of 1 MiB or more goes, when the last view of it is gone, to a list
+of free blocks instead of the system. At most IDLE bytes wait there.
+"""
+
+from collections import defaultdict
+from math import prod
+from typing import Any
+
+import numpy as np
+
+LARGE = 2**20  # bytes from which memory is kept
+IDLE = 2**30  # bytes that may wait to be used again
+
+_free: defaultdict[int, list[np.ndarray]] = defaultdict(list)  # by size; its operations are atomic
+
+
+def idle() -> int:
+    """Bytes that wait to be used again."""
+    return sum(size * len(blocks) for size, blocks in list(_free.items()))
+
+
+def _rounded(size: int) -> int:
+    """`size` rounded up by at most an eighth, so that similar sizes share blocks."""
+    step = 1 << max(size.bit_length() - 4, 0)
+    return -(-size // step) * step
+
+
+class Block:
+    """Memory on loan: NumPy keeps this object as long as it keeps the array made of it."""
+
+    def __init__(self, size: int) -> None:
+        """size: bytes; more may be given."""
+        size = _rounded(size)
+        try:
+            self.memory = _free[size].pop()
+        except IndexError:
+            self.memory = np.empty(size, np.uint8)
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        """What NumPy makes an array of."""
+        return self.memory.__array_interface__
+
+    def __del__(self) -> None:
+        """Give the memory back; where too much waits, let all of that go first."""
+        if not hasattr(self, "memory"):  # there was none to be had
+            return
+        if idle() + self.memory.size > IDLE:
+            _free.clear()
+        if self.memory.size <= IDLE:
+            _free[self.memory.size].append(self.memory)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """As `numpy.empty`, C-contiguous."""
+    size = prod(shape) * dtype.itemsize
+    if size < LARGE:
+        return np.empty(shape, dtype)
+    return np.asarray(Block(size))[:size].view(dtype).reshape(shape)
