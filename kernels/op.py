@@ -14,6 +14,7 @@ A variant is called as `run(outputs, *arguments, **parameters)`, the reference a
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from math import prod
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -60,7 +61,7 @@ class Case:
     def cost(self) -> Cost:
         """The operations, and the bytes of all arrays read and written once."""
         arrays = sum(a.nbytes for a in self.arguments if isinstance(a, np.ndarray))
-        return Cost(self.flops, arrays + sum(int(np.prod(o.shape)) * o.dtype.itemsize for o in self.outputs))
+        return Cost(self.flops, arrays + sum(prod(o.shape) * o.dtype.itemsize for o in self.outputs))
 
 
 def never(*arguments: Any, **parameters: Any) -> str | None:

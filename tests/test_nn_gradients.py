@@ -200,8 +200,8 @@ def test_no_more_is_computed_than_needed(monkeypatch):
     model, images, loss = unet_case(2, True, 8)
     calls = count_calls(monkeypatch, *names)
     loss().backward()
-    # 10 convolutions of 3x3, each with its ReLU, and the head; two up-convolutions; the image needs no gradient; pooling
-    # keeps offsets alone
+    # 10 convolutions of 3x3, each with its ReLU, and the head; two up-convolutions; the image needs no gradient; and
+    # pooling keeps offsets alone
     assert calls == dict(zip(names, [11, 10, 11, 10, 3, 0, 0, 0, 2], strict=True))
     with nn.no_grad():
         model(images)

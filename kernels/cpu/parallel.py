@@ -121,15 +121,17 @@ class Call:
 
     def finish(self) -> None:
         """Let nobody join any more and wait for those who did, even through Ctrl-C."""
-        with self._lock:
-            self._closed = True
-            running = int(self._running[0])
-        if running:
-            spin(self._running.ctypes.data, running, SPINS)
         interrupt = None
-        while self._running[0]:
+        while True:
             try:
-                self._idle.wait()
+                with self._lock:
+                    self._closed = True
+                    running = int(self._running[0])
+                if running:
+                    spin(self._running.ctypes.data, running, SPINS)
+                while self._running[0]:
+                    self._idle.wait()
+                break
             except KeyboardInterrupt as error:  # the kernels still write to the caller's arrays
                 interrupt = error
         if interrupt is not None:
@@ -154,13 +156,13 @@ class Pool:
     def run(self, function: Callable[[], None], threads: int) -> None:
         """Call `function` in the caller and in up to `threads` - 1 others."""
         call = Call(function)
-        with self._lock:
-            while self._size < threads - 1:
-                threading.Thread(target=self._work, name=f"upconv-{self._size}", daemon=True).start()
-                self._size += 1
-        for _ in range(threads - 1):
-            self._calls.put(call)
         try:
+            with self._lock:
+                while self._size < threads - 1:
+                    threading.Thread(target=self._work, name=f"upconv-{self._size}", daemon=True).start()
+                    self._size += 1
+            for _ in range(threads - 1):
+                self._calls.put(call)
             function()
         finally:
             call.finish()

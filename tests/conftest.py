@@ -1,0 +1,85 @@
+"""Every test runs on poisoned memory, and the suite notes which kernels it has run."""
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from upconv.kernels import op
+from upconv.kernels.cpu import machine, parallel
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # for kernel_cases: pytest's importlib mode puts no folder of tests on the path
+
+settings.register_profile("upconv", deadline=None, derandomize="CI" in os.environ)
+settings.load_profile("upconv")
+
+KERNEL_TESTS = {
+    f"test_{name}.py"
+    for name in (
+        *("convolution", "vectors", "pooling", "pointwise", "loss"),
+        *("layout", "errors", "threads", "cache", "frame"),
+    )
+}
+GARBAGE = 0x5A  # each byte of an integer output before a kernel writes it
+
+
+class Coverage:
+    """Which kernels have run in this session, and whether all of their tests were collected."""
+
+    def __init__(self):
+        self.variants: set[tuple[str, str]] = set()
+        self.vectors: set[str] = set()
+        self.complete = False
+
+
+coverage = Coverage()
+
+
+def poison(operator, variant, case, outputs):
+    """Note the variant and fill what it will write with NaN, or with garbage integers."""
+    coverage.variants.add((operator.name, variant.name))
+    coverage.vectors.add(machine.vectors().name)
+    for output in outputs:
+        if any(op.overlaps(output, argument) for argument in case.arguments):
+            continue  # in place
+        output.fill(np.nan if output.dtype.kind == "f" else np.frombuffer(bytes([GARBAGE] * 8), output.dtype)[0])
+
+
+op.trace.append(poison)
+parallel.poison = True
+
+
+@pytest.fixture
+def kernel_coverage():
+    return coverage
+
+
+@pytest.fixture
+def traced():
+    """The names of the operators whose kernels have been started since the test began."""
+    names = []
+
+    def note(operator, *_):
+        names.append(operator.name)
+
+    op.trace.append(note)
+    yield names
+    op.trace.remove(note)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.name == "test_every_kernel_ran")  # last
+
+
+def pytest_collection_finish(session):
+    chosen = any("::" in argument for argument in session.config.args)
+    coverage.complete = not chosen and {item.path.name for item in session.items} >= KERNEL_TESTS
+
+
+def pytest_deselected(items):
+    if any(item.path.name in KERNEL_TESTS for item in items):
+        KERNEL_TESTS.add("deselected")  # never collected, so the suite is not complete

@@ -1,0 +1,71 @@
+"""Every width of vectors, whatever this CPU's own: exact at each tile's edges, and the same bits from all of them."""
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from kernel_cases import DTYPES, integers, same_bits
+
+from upconv import kernels
+from upconv.kernels import reference
+from upconv.kernels.cpu import machine, tile
+
+PADDED = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+
+
+@pytest.fixture(params=machine.KINDS)
+def vectors(request, monkeypatch):
+    monkeypatch.setenv("UPCONV_VECTORS", request.param)
+    return machine.KINDS[request.param]
+
+
+def around(size):
+    """One less than `size`, `size`, one more."""
+    return (size - 1, size, size + 1)
+
+
+def edges(vectors, dtype):
+    """(pixels, channels, filters) about the edges of the tiles: their columns, then their rows."""
+    for wanted in (1, vectors.lanes(dtype) + 1):  # the narrow tile, then the wide one
+        shape = tile.product_tile(vectors, dtype, wanted)
+        yield from ((7, 3, filters) for filters in around(shape.columns) if filters)
+        yield from ((pixels, 5, shape.columns) for pixels in around(shape.rows))
+        yield from ((2, channels, shape.columns) for channels in (1, tile.UNROLL, tile.UNROLL + 1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_tiles_are_exact_at_their_edges(vectors, dtype):
+    rng = np.random.default_rng(0)
+    for pixels, channels, filters in edges(vectors, np.dtype(dtype)):
+        x, y = integers(rng, (1, channels, 1, pixels), dtype), integers(rng, (1, filters, 1, pixels), dtype)
+        weight = integers(rng, (filters, channels, 3, 3), dtype)
+        what = f"{pixels} pixels, {channels} -> {filters} channels"
+        expected = reference.conv2d(x, weight, None, activation=None, **PADDED)
+        same_bits(kernels.conv2d(x, weight, padding=1), expected, dtype, what)
+        expected = reference.conv2d_input(x.shape, weight, y, **PADDED)
+        same_bits(kernels.conv2d_input(x.shape, weight, y, padding=1), expected, dtype, what)
+        expected = reference.conv2d_weight(x, weight.shape, y, **PADDED)
+        same_bits(kernels.conv2d_weight(x, weight.shape, y, padding=1), expected, dtype, what)
+
+
+FUSED = llvm.get_host_cpu_features().get("fma") or machine.platform.machine() in ("arm64", "aarch64")
+
+
+@pytest.mark.skipif(not FUSED, reason="without fused multiply-adds the widths may round differently")
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_width_gives_the_same_bits(monkeypatch, dtype):
+    """A result's sum runs over taps and channels in one order, in whichever lane of whichever tile."""
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, 19, 9, 11), dtype=dtype), rng.standard_normal((21, 19, 3, 3), dtype=dtype)
+    bias = rng.standard_normal(21, dtype=dtype)
+    results = []
+    for name in machine.KINDS:
+        monkeypatch.setenv("UPCONV_VECTORS", name)
+        results.append(kernels.conv2d(x, weight, bias, padding=1, stride=(1, 2)))
+    for result in results:
+        np.testing.assert_array_equal(result.view(np.uint8), results[0].view(np.uint8))
+
+
+def test_unknown_vectors_are_refused(monkeypatch):
+    monkeypatch.setenv("UPCONV_VECTORS", "avx1024")
+    with pytest.raises(ValueError, match="UPCONV_VECTORS must be one of avx512, avx2, simd128, got 'avx1024'"):
+        kernels.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 3, 3)))
