@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from upconv import kernels
 
 DTYPES = (np.float32, np.float64)
-FORMATS = ("contiguous", "channels_last", "slice", "spread", "reversed", "turned", "broadcast", "unaligned")
+REPEATED = ("broadcast", "one channel")  # strides of 0
+FORMATS = ("contiguous", "channels_last", "slice", "spread", "reversed", "turned", "unaligned", *REPEATED)
 
 # One less than, equal to and one more than the vectors and the tiles of every instruction set.
 EDGES = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)
@@ -21,7 +22,7 @@ def integers(rng, shape, dtype=np.float64):
 
 
 def arranged(x, format):
-    """`x` in memory of another format, read-only, amid NaN where there is room ("broadcast" repeats its first)."""
+    """`x` in memory of another format, read-only, amid NaN where there is room (REPEATED: its first values)."""
     n, c, h, w = x.shape
     if format == "contiguous":
         y = np.empty(x.shape, x.dtype)
@@ -38,8 +39,10 @@ def arranged(x, format):
         y = np.empty((w, c, h, n), x.dtype).transpose(3, 1, 2, 0)
     elif format == "unaligned":
         y = np.empty(x.nbytes + 1, np.uint8)[1:].view(x.dtype).reshape(x.shape)
-    elif format == "broadcast":  # strides of 0
-        return np.broadcast_to(x[:1, :, :, :1].copy(), x.shape)
+    elif format == "broadcast":  # the first column of the first image
+        return np.broadcast_to(arranged(x[:1, :, :, :1], "channels_last"), x.shape)
+    elif format == "one channel":
+        return np.broadcast_to(x[:, :1].copy(), x.shape)
     y[...] = x
     y.flags.writeable = False
     return y

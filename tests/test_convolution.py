@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DTYPES, FORMATS, Convolution, arranged, convolutions, integers, same_bits, shortened
+from kernel_cases import DTYPES, FORMATS, REPEATED, Convolution, arranged, convolutions, integers, same_bits, shortened
 
 from upconv import kernels
 from upconv.kernels import reference
@@ -63,10 +63,10 @@ def test_all_sides_are_exact_in_small_integers(case, rng, dtype, format, activat
 
 
 @settings(max_examples=150)
-@given(convolutions(largest=15), seeds, dtypes, formats)
-def test_every_border_between_chunks_and_blocks(case, rng, dtype, format):
+@given(convolutions(largest=15), seeds, dtypes, formats, activations)
+def test_every_border_between_chunks_and_blocks(case, rng, dtype, format, activation):
     with small_blocks():
-        check_all_sides(case, rng, dtype, format)
+        check_all_sides(case, rng, dtype, format, activation)
 
 
 # As planned for real layers: more channels than a chunk, maps of several blocks, framed by padding or all of it.
@@ -173,7 +173,7 @@ special = st.sampled_from((np.nan, np.inf, -np.inf))
 
 
 @settings(max_examples=100)
-@given(convolutions(), seeds, dtypes, formats.filter(lambda format: format != "broadcast"), special, st.booleans())
+@given(convolutions(), seeds, dtypes, formats.filter(lambda format: format not in REPEATED), special, st.booleans())
 def test_special_values_reach_their_windows_and_no_others(case, rng, dtype, format, value, small):
     """One bad pixel spoils exactly the sums that contain it: nothing unwanted is read and multiplied by 0."""
 
