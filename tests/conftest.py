@@ -81,5 +81,5 @@ def pytest_collection_finish(session):
 
 
 def pytest_deselected(items):
-    if any(item.path.name in KERNEL_TESTS for item in items):
+    if any(item.path.name in KERNEL_TESTS and "slow" not in item.keywords for item in items):
         KERNEL_TESTS.add("deselected")  # never collected, so the suite is not complete

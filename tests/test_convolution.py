@@ -62,6 +62,13 @@ def test_all_sides_are_exact_in_small_integers(case, rng, dtype, format, activat
     check_all_sides(case, rng, dtype, format, activation)
 
 
+@pytest.mark.slow
+@settings(max_examples=4000)
+@given(convolutions(), seeds, dtypes, formats, activations)
+def test_all_sides_are_exact_in_a_long_sweep(case, rng, dtype, format, activation):
+    check_all_sides(case, rng, dtype, format, activation)
+
+
 @settings(max_examples=150)
 @given(convolutions(largest=15), seeds, dtypes, formats, activations)
 def test_every_border_between_chunks_and_blocks(case, rng, dtype, format, activation):

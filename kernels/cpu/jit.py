@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import pickle
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -35,7 +36,8 @@ def cache_directory() -> Path:
 @cache
 def _sources() -> bytes:
     """A digest of everything that decides what a kernel compiles to, but for its name and the CPU."""
-    digest = hashlib.sha256(f"numba {version('numba')} llvmlite {version('llvmlite')}".encode())
+    versions = sys.implementation.cache_tag, version("numba"), version("llvmlite")
+    digest = hashlib.sha256(repr(versions).encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.digest()

@@ -7,10 +7,9 @@ from . import tile
 from .jit import VIEWS, claim, integers, kernel, prefetch_read, prefetch_write
 from .patches import gather
 
-# Steps per output below which a tile waits for memory, and gains from prefetching the next one's. Above, the prefetches
-# only hold up the loads of weights: 128 -> 128 channels 3x3 ran at 0.8 of the speed with them.
+# Steps per output up to which a tile waits for memory, and gains from prefetching the next one's (a third for 16 -> 16
+# channels, 1x1). Above, prefetching costs 3 to 5 % (64 to 256 channels, 3x3).
 LIGHT = 160
-RESIDENT = 256 * 1024 * 1024  # bytes of weights that stay in the level-2 cache beside a tile's pixels
 
 # An item: images, rows, columns and panels (from, to); group; bytes to its weights and outputs; bytes between output
 # images, rows, pixels; input row and column of the first tap of output (0, 0); taps; size of the patch; whether it
@@ -89,15 +88,9 @@ def compiled(shape: tile.Tile) -> Any:
                     else:
                         offset[t] = a * dilation[0] * x[2] + b * dilation[1] * x[3] + done * SIZE
                 rectified = rectify and done + now >= channels
-                # Few weights stay in the cache: then a tile's pixels are read once, its results written side by side.
-                by_tile = (last - first) * kh * kw * now * COLUMNS * SIZE <= RESIDENT
-                inner = last - first if by_tile else tiles
                 light = 0 < kh * kw * now <= LIGHT
-                for step_number in range(tiles * (last - first)):
-                    if by_tile:
-                        t, panel = step_number // inner, first + step_number % inner
-                    else:
-                        t, panel = step_number % inner, first + step_number // inner
+                for step_number in range(tiles * (last - first)):  # a tile's pixels, read once, meet all filters
+                    t, panel = step_number // (last - first), first + step_number % (last - first)
                     w = weights + (done * panels + panel * now) * kh * kw * COLUMNS * SIZE
                     valid = min(COLUMNS, filters - panel * COLUMNS)
                     start = bias + (group * panels + panel) * COLUMNS * SIZE
