@@ -29,9 +29,9 @@ def format_of(x: Array) -> str:
     return "contiguous" if x.flags.c_contiguous and not is_channels_last(x) else "channels_last"
 
 
-def empty(shape: Shape, dtype: np.dtype, format: str = "channels_last") -> Array:
-    """An uninitialised array of logical `shape`; four axes are laid out in `format`."""
-    if len(shape) != 4 or format == "contiguous":
+def empty(shape: Shape, dtype: np.dtype) -> Array:
+    """An uninitialised array of logical `shape`; four axes are laid out channels-last."""
+    if len(shape) != 4:
         return memory.empty(shape, dtype)
     n, c, h, w = shape
     return memory.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)

@@ -125,7 +125,7 @@ class Op:
         arguments = list(case.arguments)
         for position in case.maps:
             arguments[position] = layout.channels_last(arguments[position])
-        results = [self._allocate(each) for each in case.outputs]
+        results = [layout.empty(each.shape, each.dtype) for each in case.outputs]
         if case.out is not None:
             others = [a for a in arguments if not (case.elementwise and same_memory(case.out, a))]
             if layout_serves(case.out) and not any(overlaps(case.out, a) for a in others):
@@ -142,9 +142,6 @@ class Op:
             elif output.format == "contiguous" and result.ndim == 4:
                 results[position] = np.ascontiguousarray(result)
         return results[0] if len(results) == 1 else tuple(results)
-
-    def _allocate(self, output: Output) -> Array:
-        return layout.empty(output.shape, output.dtype)
 
     def _check_out(self, case: Case) -> None:
         check, expected = Arguments(self.name), case.outputs[0]

@@ -26,8 +26,7 @@ def _phase(residue: int, kernel: int, stride: int, before: int, dilation: int) -
     if not taps:
         return slice(0, 0), 0
     last = taps[-1]
-    stop = taps[0] - step
-    return slice(last, stop if stop >= 0 else None, -step), (residue + before - last * dilation) // stride
+    return slice(last, None, -step), (residue + before - last * dilation) // stride
 
 
 def direct(
