@@ -2,11 +2,13 @@
 
 import operator
 from collections.abc import Sequence
+from math import prod
 from typing import Any, NoReturn
 
 import numpy as np
 
-from .layout import Array, Shape
+from .case import Output
+from .layout import Array, Shape, format_of
 from .window import Pair, Sides, Window, same_padding
 
 LIMIT = 2**31  # kernels count pixels, channels and windows in 64 bits, but nothing real reaches this
@@ -21,6 +23,7 @@ class Arguments:
         """name: the public function's. kernel: the argument that says how large its windows are."""
         self.name = name
         self.kernel = kernel
+        self.unbatched: bool | None = None  # whether the maps came without the axis of images; None before the first
 
     def fail(self, message: str, error: type[Exception] = ValueError) -> NoReturn:
         """Raise `error` with the operator's name before `message`."""
@@ -74,18 +77,83 @@ class Arguments:
     # arrays
 
     def array(self, name: str, value: Any, axes: str, dtype: np.dtype | None = None) -> Array:
-        """A float32 or float64 array with the axes named by the letters of `axes`; of `dtype` where that is given."""
+        """A float32 or float64 array with the axes named by the letters of `axes`; of `dtype` where that is given.
+
+        axes "...": any.
+        """
         if not isinstance(value, np.ndarray):
             self.fail(f"{name} must be a NumPy array, got {_describe(value)}", TypeError)
         if value.dtype not in FLOATS or not value.dtype.isnative:
             self.fail(f"{name} must be float32 or float64 in native byte order, got {value.dtype.str}", TypeError)
-        if value.ndim != len(axes):
+        if value.ndim != len(axes) and axes != "...":
             self.fail(f"{name} must have the {len(axes)} axes {axes}, got shape {value.shape}")
         if dtype is not None and value.dtype != dtype:
             self.fail(f"{name} must be {dtype} like the first array, got {value.dtype}", TypeError)
         if max(value.shape, default=0) >= LIMIT:
             self.fail(f"{name} must have fewer than 2**31 entries on each axis, got shape {value.shape}")
         return value if value.flags.aligned else value.copy(order="K")
+
+    def map(self, name: str, value: Any, axes: str, dtype: np.dtype | None = None) -> Array:
+        """As `array`, for maps that may also come as one image, without the first axis, all or none of them.
+
+        The result has that axis; give the results their shape by `output`.
+        """
+        ndim = value.ndim if isinstance(value, np.ndarray) else len(axes)
+        array = self.array(name, value, self._axes(name, axes, ndim, f"shape {getattr(value, 'shape', None)}"), dtype)
+        return array[np.newaxis] if self.unbatched else array
+
+    def map_shape(self, name: str, value: Any, axes: str) -> Shape:
+        """As `shape_of`, for the shape of a map that may also be that of one image."""
+        ndim = len(value) if isinstance(value, (tuple, list)) else len(axes)
+        shape = self.shape_of(name, value, self._axes(name, axes, ndim, f"{value!r}"))
+        return (1, *shape) if self.unbatched else shape
+
+    def _axes(self, name: str, axes: str, ndim: int, got: str) -> str:
+        unbatched = ndim == len(axes) - 1
+        if self.unbatched is None and (unbatched or ndim == len(axes)):
+            self.unbatched = unbatched
+        elif self.unbatched is None:
+            self.fail(f"{name} must have the {len(axes)} axes {axes} or, for one image, {axes[1:]}, got {got}")
+        return axes[1:] if self.unbatched else axes
+
+    def per_class(self, name: str, value: Any) -> Array:
+        """(N, K) or (N, K, ...) numbers as a map (N, K, H, W)."""
+        array = self.array(name, value, "...")
+        if array.ndim < 2:
+            self.fail(f"{name} must have the axes NK or NKHW, got shape {array.shape}")
+        n, k, *size = array.shape
+        return array if array.ndim == 4 else array.reshape(n, k, prod(size[:-1]), size[-1] if size else 1)
+
+    def seen(self, shape: Shape) -> Shape:
+        """The shape of a map as the caller sees it."""
+        return shape[1:] if self.unbatched else shape
+
+    def map_fits(self, name: str, value: Array, expected: Shape) -> None:
+        """`value`, a map, must have exactly the shape `expected`."""
+        if value.shape != expected:
+            self.fail(f"{name} must have shape {self.seen(expected)}, got {self.seen(value.shape)}")
+
+    def elementwise(self, like: str, **values: Any) -> tuple[tuple[Array, ...], Output, tuple[int, ...]]:
+        """Arrays of one shape, any shape, for an operator that looks at one number at a time.
+
+        Returns what the kernel gets, its output, and which arguments are maps. Where memory is C-contiguous a kernel
+        sees one long row. like: the array whose format the output has.
+        """
+        format = "channels_last"
+        arrays: list[Array] = []
+        for name, value in values.items():
+            arrays.append(self.array(name, value, "...", arrays[0].dtype if arrays else None))
+            self.shape(name, arrays[-1], arrays[0].shape)
+            format = format_of(arrays[-1]) if name == like and arrays[0].ndim == 4 else format
+        shape, dtype = arrays[0].shape, arrays[0].dtype
+        if len(shape) == 4 and not all(each.flags.c_contiguous for each in arrays):
+            return tuple(arrays), Output(shape, dtype, format), tuple(range(len(arrays)))
+        rows = tuple(np.ascontiguousarray(each).reshape(1, 1, 1, -1) for each in arrays)
+        return rows, Output(rows[0].shape, dtype, final=shape), ()
+
+    def output(self, shape: Shape, dtype: np.dtype, format: str = "channels_last") -> Output:
+        """The output of `shape` with the axis of images, which the caller sees if the maps came with it."""
+        return Output(shape, dtype, format, shape[1:] if self.unbatched else None)
 
     def dtype(self, name: str, value: Any) -> np.dtype:
         """float32 or float64."""
@@ -94,12 +162,13 @@ class Arguments:
         return np.dtype(value)
 
     def integers(self, name: str, value: Any, shape: Shape) -> Array:
-        """An array of integers of exactly `shape`."""
+        """An array of integers of exactly `shape`, without the axis of images where the maps came without it."""
         if not isinstance(value, np.ndarray):
             self.fail(f"{name} must be a NumPy array of integers, got {_describe(value)}", TypeError)
         if value.dtype.kind not in "iu":
             self.fail(f"{name} must be integers, got {value.dtype}", TypeError)
-        self.shape(name, value, shape)
+        self.shape(name, value, self.seen(shape))
+        value = value[np.newaxis] if self.unbatched else value
         return value if value.flags.aligned else value.copy(order="K")
 
     def shape(self, name: str, value: Array, expected: Shape) -> None:

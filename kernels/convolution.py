@@ -9,9 +9,10 @@ from typing import Any
 
 from . import reference
 from .arguments import Arguments
+from .case import Case, Output
 from .cpu import convolution as cpu
 from .layout import Array, Shape, format_of, plane
-from .op import Case, Output, Variant, operator
+from .op import Variant, operator
 from .window import Window
 
 ACTIVATIONS = (None, "relu")
@@ -76,15 +77,15 @@ def conv2d_input(
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
     check = Arguments("conv2d_input", kernel="weight.shape[2:]")
-    shape = check.shape_of("input_shape", input_shape, "NCHW")
-    grad = check.array("grad", grad, "NKHW")
+    shape = check.map_shape("input_shape", input_shape, "NCHW")
+    grad = check.map("grad", grad, "NKHW")
     weight = check.array("weight", weight, "KCHW", grad.dtype)
     window = check.window(weight.shape[2:], stride, padding, dilation, plane(shape))
     groups = _filters(check, weight, groups, shape[1], transposed=False)
-    check.shape("grad", grad, (shape[0], weight.shape[0], *check.windows_over(window, plane(shape))))
+    check.map_fits("grad", grad, (shape[0], weight.shape[0], *check.windows_over(window, plane(shape))))
     return Case(
         arguments=(shape, weight, grad),
-        outputs=(Output(shape, grad.dtype, format_of(grad)),),
+        outputs=(check.output(shape, grad.dtype, format_of(grad)),),
         parameters=_parameters(window, groups),
         maps=(2,),
         flops=_flops(grad.shape, weight.shape),
@@ -118,9 +119,9 @@ def conv2d_weight(
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
     check = Arguments("conv2d_weight", kernel="weight_shape[2:]")
-    x = check.array("x", x, "NCHW")
+    x = check.map("x", x, "NCHW")
     shape = check.shape_of("weight_shape", weight_shape, "KCHW")
-    grad = check.array("grad", grad, "NKHW", x.dtype)
+    grad = check.map("grad", grad, "NKHW", x.dtype)
     window = check.window(shape[2:], stride, padding, dilation, x.shape[2:])
     count = check.integer("groups", groups, 1)
     if x.shape[1] % count or shape[0] % count or shape[1] != x.shape[1] // count:
@@ -128,7 +129,7 @@ def conv2d_weight(
             f"weight_shape must be (out, in / groups, kh, kw) for {x.shape[1]} input channels in {count} groups, and"
             f" groups must divide both numbers of channels; got {shape}"
         )
-    check.shape("grad", grad, (x.shape[0], shape[0], *check.windows_over(window, x.shape[2:])))
+    check.map_fits("grad", grad, (x.shape[0], shape[0], *check.windows_over(window, x.shape[2:])))
     return Case(
         arguments=(x, shape, grad),
         outputs=(Output(shape, x.dtype),),
@@ -188,14 +189,14 @@ def conv2d(
              [ 9., 10.]]]], dtype=float32)
     """
     check = Arguments("conv2d", kernel="weight.shape[2:]")
-    x = check.array("x", x, "NCHW")
+    x = check.map("x", x, "NCHW")
     weight = check.array("weight", weight, "KCHW", x.dtype)
     window = check.window(weight.shape[2:], stride, padding, dilation, x.shape[2:])
     groups = _filters(check, weight, groups, x.shape[1], transposed=False)
     shape = (x.shape[0], weight.shape[0], *check.windows_over(window, x.shape[2:]))
     return Case(
         arguments=(x, weight, _bias(check, bias, weight.shape[0], x)),
-        outputs=(Output(shape, x.dtype, format_of(x)),),
+        outputs=(check.output(shape, x.dtype, format_of(x)),),
         parameters=_parameters(window, groups) | {"activation": check.choice("activation", activation, ACTIVATIONS)},
         maps=(0,),
         flops=_flops(shape, weight.shape),
@@ -231,15 +232,15 @@ def conv_transpose2d_input(
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
     check = Arguments("conv_transpose2d_input", kernel="weight.shape[2:]")
-    shape = check.shape_of("input_shape", input_shape, "NCHW")
-    grad = check.array("grad", grad, "NKHW")
+    shape = check.map_shape("input_shape", input_shape, "NCHW")
+    grad = check.map("grad", grad, "NKHW")
     weight = check.array("weight", weight, "CKHW", grad.dtype)
     window = check.window(weight.shape[2:], stride, padding, dilation)
     groups = _filters(check, weight, groups, shape[1], transposed=True)
     _transposed_grad(check, grad, window, (shape[0], weight.shape[1] * groups), shape[2:])
     return Case(
         arguments=(shape, weight, grad),
-        outputs=(Output(shape, grad.dtype, format_of(grad)),),
+        outputs=(check.output(shape, grad.dtype, format_of(grad)),),
         parameters=_parameters(window, groups),
         maps=(2,),
         flops=_flops(shape, weight.shape),
@@ -274,9 +275,9 @@ def conv_transpose2d_weight(
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
     check = Arguments("conv_transpose2d_weight", kernel="weight_shape[2:]")
-    x = check.array("x", x, "NCHW")
+    x = check.map("x", x, "NCHW")
     shape = check.shape_of("weight_shape", weight_shape, "CKHW")
-    grad = check.array("grad", grad, "NKHW", x.dtype)
+    grad = check.map("grad", grad, "NKHW", x.dtype)
     window = check.window(shape[2:], stride, padding, dilation)
     count = check.integer("groups", groups, 1)
     if shape[0] != x.shape[1] or shape[0] % count:
@@ -303,8 +304,8 @@ def _transposed_grad(check: Arguments, grad: Array, window: Window, leading: Sha
     extra = grad.shape[2] - rows, grad.shape[3] - columns
     if grad.shape[:2] != leading or not (0 <= extra[0] < spare[0] and 0 <= extra[1] < spare[1]):
         check.fail(
-            f"grad must have shape {(*leading, rows, columns)}, its last axes larger by output_padding below {spare};"
-            f" got {grad.shape}"
+            f"grad must have shape {check.seen((*leading, rows, columns))}, its last axes larger by output_padding"
+            f" below {spare}; got {check.seen(grad.shape)}"
         )
 
 
@@ -356,7 +357,7 @@ def conv_transpose2d(
     array([[[[1., 1., 3., 2., 2.]]]])
     """
     check = Arguments("conv_transpose2d", kernel="weight.shape[2:]")
-    x = check.array("x", x, "NCHW")
+    x = check.map("x", x, "NCHW")
     weight = check.array("weight", weight, "CKHW", x.dtype)
     window = check.window(weight.shape[2:], stride, padding, dilation)
     groups = _filters(check, weight, groups, x.shape[1], transposed=True)
@@ -380,7 +381,7 @@ def conv_transpose2d(
         check.fail(f"the result must have fewer than 2**31 rows and columns, got {size}")
     return Case(
         arguments=(x, weight, _bias(check, bias, filters, x)),
-        outputs=(Output((x.shape[0], filters, *size), x.dtype, format_of(x)),),
+        outputs=(check.output((x.shape[0], filters, *size), x.dtype, format_of(x)),),
         parameters=_parameters(window, groups)
         | {"output_padding": extra, "activation": check.choice("activation", activation, ACTIVATIONS)},
         maps=(0,),

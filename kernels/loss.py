@@ -4,9 +4,10 @@ from typing import Any
 
 from . import reference
 from .arguments import Arguments
+from .case import Case, Output
 from .cpu import loss as cpu
 from .layout import Array, format_of
-from .op import Case, Output, Variant, operator
+from .op import Variant, operator
 
 REDUCTIONS = ("mean", "sum")
 

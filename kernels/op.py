@@ -12,56 +12,18 @@ A variant is called as `run(outputs, *arguments, **parameters)`, the reference a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
-from math import prod
 from typing import Any, ParamSpec
 
 import numpy as np
 
 from . import layout
 from .arguments import Arguments
-from .layout import Array, Shape
+from .case import Case, Cost
+from .layout import Array
 
 P = ParamSpec("P")
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a call takes at least: arithmetic operations, and bytes of memory read or written once."""
-
-    flops: int
-    bytes: int
-
-
-@dataclass(frozen=True)
-class Output:
-    """An array to allocate: its logical shape, its dtype and, for four axes, its memory format."""
-
-    shape: Shape
-    dtype: np.dtype
-    format: str = "channels_last"
-
-
-@dataclass(frozen=True)
-class Case:
-    """One call of an operator in normal form."""
-
-    arguments: tuple[Any, ...]
-    outputs: tuple[Output, ...]
-    parameters: dict[str, Any] = field(default_factory=dict)
-    maps: tuple[int, ...] = ()  # which arguments are feature maps, to be made channels-last
-    flops: int = 0
-    algorithm: str = "auto"
-    out: Any = None  # the caller's array for the first output
-    elementwise: bool = False  # out may be an argument itself
-    answer: Array | None = None  # the result, where nothing has to be computed
-
-    @property
-    def cost(self) -> Cost:
-        """The operations, and the bytes of all arrays read and written once."""
-        arrays = sum(a.nbytes for a in self.arguments if isinstance(a, np.ndarray))
-        return Cost(self.flops, arrays + sum(prod(o.shape) * o.dtype.itemsize for o in self.outputs))
 
 
 def never(*arguments: Any, **parameters: Any) -> str | None:
@@ -127,20 +89,23 @@ class Op:
             arguments[position] = layout.channels_last(arguments[position])
         results = [layout.empty(each.shape, each.dtype) for each in case.outputs]
         if case.out is not None:
-            others = [a for a in arguments if not (case.elementwise and same_memory(case.out, a))]
-            if layout_serves(case.out) and not any(overlaps(case.out, a) for a in others):
-                results[0] = case.out
+            out = case.out.reshape(case.outputs[0].shape)  # a copy where it cannot be a view: no use then
+            others = [a for a in arguments if not (case.elementwise and same_memory(out, a))]
+            if layout_serves(out) and np.may_share_memory(out, case.out) and not any(overlaps(out, a) for a in others):
+                results[0] = out
         for hook in trace:
             hook(self, variant, case, results)
         if any(result.size for result in results):
             variant.run(results, *arguments, **case.parameters)
         for position, (result, output) in enumerate(zip(results, case.outputs, strict=True)):
             if position == 0 and case.out is not None:
-                if result is not case.out:
-                    case.out[...] = result
+                if not np.may_share_memory(result, case.out):
+                    case.out[...] = result.reshape(output.given)
                 results[0] = case.out
-            elif output.format == "contiguous" and result.ndim == 4:
-                results[position] = np.ascontiguousarray(result)
+                continue
+            if output.format == "contiguous" and result.ndim == 4:
+                result = np.ascontiguousarray(result)
+            results[position] = result if output.final is None else result.reshape(output.final)
         return results[0] if len(results) == 1 else tuple(results)
 
     def _check_out(self, case: Case) -> None:
@@ -148,7 +113,7 @@ class Op:
         if not isinstance(case.out, np.ndarray) or case.out.dtype != expected.dtype:
             got = getattr(case.out, "dtype", type(case.out).__name__)
             check.fail(f"out must be a NumPy array of {expected.dtype}, got {got}", TypeError)
-        check.shape("out", case.out, expected.shape)
+        check.shape("out", case.out, expected.given)
         if not case.out.flags.writeable:
             check.fail("out must be writable, got a read-only array")
 
@@ -239,7 +204,7 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanat
         raise TypeError(f"explain: function must be an operator of upconv.kernels, got {function!r}")
     case, chosen = op.prepare(*args, **kwargs)
     cost = case.cost
-    shapes = [str(o.shape) for o in case.outputs]
+    shapes = [str(o.given) for o in case.outputs]
     lines = [f"{op.name} -> {', '.join(shapes)} {case.outputs[0].dtype}"]
     if case.answer is not None:
         return Explanation(f"{lines[0]}\n  nothing runs: the result is in memory already", "none", Cost(0, 0))

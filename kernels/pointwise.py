@@ -7,9 +7,10 @@ import numpy as np
 
 from . import reference
 from .arguments import Arguments
+from .case import Case, Output
 from .cpu import pointwise as cpu
 from .layout import Array, empty, format_of, joined
-from .op import Case, Output, Variant, operator
+from .op import Variant, operator
 
 
 def _two_maps(check: Arguments, names: tuple[str, str], first: Any, second: Any) -> tuple[Array, Array]:
@@ -17,6 +18,14 @@ def _two_maps(check: Arguments, names: tuple[str, str], first: Any, second: Any)
     second = check.array(names[1], second, "NCHW", first.dtype)
     check.shape(names[1], second, first.shape)
     return first, second
+
+
+def _elementwise(
+    checked: tuple[tuple[Array, ...], Output, tuple[int, ...]], algorithm: str, out: Array | None, **parameters: Any
+) -> Case:
+    arguments, output, maps = checked
+    size = arguments[0].size
+    return Case(arguments, (output,), parameters, maps, size, algorithm, out, elementwise=True)
 
 
 @operator(reference=reference.relu_input, variants=[Variant("direct", cpu.relu_input)])
@@ -28,9 +37,7 @@ def relu_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | N
 
     Raises ValueError or TypeError naming the argument where one does not fit.
     """
-    y, grad = _two_maps(Arguments("relu_input"), ("y", "grad"), y, grad)
-    outputs = (Output(grad.shape, grad.dtype, format_of(grad)),)
-    return Case((y, grad), outputs, maps=(0, 1), flops=grad.size, algorithm=algorithm, out=out, elementwise=True)
+    return _elementwise(Arguments("relu_input").elementwise("grad", y=y, grad=grad), algorithm, out)
 
 
 @operator(reference=reference.bias_relu_input, variants=[Variant("direct", cpu.bias_relu_input)])
@@ -57,9 +64,7 @@ def add(x: Array, y: Array, *, algorithm: str = "auto", out: Array | None = None
 
     Raises ValueError or TypeError naming the argument where one does not fit.
     """
-    x, y = _two_maps(Arguments("add"), ("x", "y"), x, y)
-    outputs = (Output(x.shape, x.dtype, format_of(x)),)
-    return Case((x, y), outputs, maps=(0, 1), flops=x.size, algorithm=algorithm, out=out, elementwise=True)
+    return _elementwise(Arguments("add").elementwise("x", x=x, y=y), algorithm, out)
 
 
 @operator(reference=reference.relu, variants=[Variant("direct", cpu.relu)], gradients={"x": relu_input})
@@ -74,9 +79,7 @@ def relu(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case
 
     Source: Nair & Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
     """
-    x = Arguments("relu").array("x", x, "NCHW")
-    outputs = (Output(x.shape, x.dtype, format_of(x)),)
-    return Case((x,), outputs, maps=(0,), flops=x.size, algorithm=algorithm, out=out, elementwise=True)
+    return _elementwise(Arguments("relu").elementwise("x", x=x), algorithm, out)
 
 
 @operator(reference=reference.channel_sum, variants=[Variant("direct", cpu.channel_sum)])

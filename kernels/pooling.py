@@ -10,9 +10,10 @@ import numpy as np
 
 from . import reference
 from .arguments import Arguments
+from .case import Case
 from .cpu import pooling as cpu
 from .layout import Array, Shape, format_of, plane
-from .op import Case, Output, Variant, operator
+from .op import Variant, operator
 from .window import Window
 
 INDEX = np.dtype(np.int64)
@@ -41,7 +42,7 @@ def _parameters(window: Window) -> dict[str, Any]:
 
 
 def _pooled(check: Arguments, x: Any, window: Window, ceil_mode: bool) -> tuple[Array, Shape]:
-    x = check.array("x", x, "NCHW")
+    x = check.map("x", x, "NCHW")
     size = check.windows_over(window, x.shape[2:], ceil_mode=check.flag("ceil_mode", ceil_mode))
     if not window.all_meet(x.shape[2:], size):
         check.fail(f"a window lies wholly in the padding: padding {window.padding} with dilation {window.dilation}")
@@ -52,7 +53,7 @@ def _checked_offsets(
     check: Arguments, input_shape: Any, offsets: Any, window: Window, ceil_mode: bool
 ) -> tuple[Shape, Array]:
     """The shape that was pooled, and the offsets that fit it, in their own dtype."""
-    shape = check.shape_of("input_shape", input_shape, "NCHW")
+    shape = check.map_shape("input_shape", input_shape, "NCHW")
     pooled = (*shape[:2], *check.windows_over(window, plane(shape), ceil_mode=check.flag("ceil_mode", ceil_mode)))
     offsets = check.integers("offsets", offsets, pooled)
     _within(check, "offsets", offsets, window.taps)
@@ -84,9 +85,9 @@ def max_pool2d_input(
     check = Arguments("max_pool2d_input")
     window = _window(check, kernel_size, stride, padding, dilation)
     shape, offsets = _checked_offsets(check, input_shape, offsets, window, ceil_mode)
-    grad = check.array("grad", grad, "NCHW")
-    check.shape("grad", grad, offsets.shape)
-    outputs = (Output(shape, grad.dtype, format_of(grad)),)
+    grad = check.map("grad", grad, "NCHW")
+    check.map_fits("grad", grad, offsets.shape)
+    outputs = (check.output(shape, grad.dtype, format_of(grad)),)
     return Case((shape, offsets, grad), outputs, _parameters(window), maps=(1, 2), algorithm=algorithm)
 
 
@@ -114,7 +115,7 @@ def max_pool2d_indices(
     check = Arguments("max_pool2d_indices")
     window = _window(check, kernel_size, stride, padding, dilation)
     shape, offsets = _checked_offsets(check, input_shape, offsets, window, ceil_mode)
-    outputs = (Output(offsets.shape, INDEX, format_of(offsets)),)
+    outputs = (check.output(offsets.shape, INDEX, format_of(offsets)),)
     return Case((shape, offsets), outputs, _parameters(window), maps=(1,), algorithm=algorithm)
 
 
@@ -159,7 +160,7 @@ def max_pool2d_offsets(
     check = Arguments("max_pool2d_offsets")
     window = _window(check, kernel_size, stride, padding, dilation)
     x, shape = _pooled(check, x, window, ceil_mode)
-    outputs = (Output(shape, x.dtype, format_of(x)), Output(shape, offset_dtype(window), format_of(x)))
+    outputs = (check.output(shape, x.dtype, format_of(x)), check.output(shape, offset_dtype(window), format_of(x)))
     return Case((x,), outputs, _parameters(window) | {"output_size": shape[2:]}, maps=(0,), algorithm=algorithm)
 
 
@@ -203,9 +204,9 @@ def max_pool2d(
     check = Arguments("max_pool2d")
     window = _window(check, kernel_size, stride, padding, dilation)
     x, shape = _pooled(check, x, window, ceil_mode)
-    outputs = [Output(shape, x.dtype, format_of(x))]
+    outputs = [check.output(shape, x.dtype, format_of(x))]
     if check.flag("return_indices", return_indices):
-        outputs.append(Output(shape, INDEX, format_of(x)))
+        outputs.append(check.output(shape, INDEX, format_of(x)))
     parameters = _parameters(window) | {"output_size": shape[2:], "return_indices": bool(return_indices)}
     return Case((x,), tuple(outputs), parameters, maps=(0,), algorithm=algorithm)
 
@@ -222,11 +223,11 @@ def max_unpool2d_input(grad: Array, indices: Array, *, algorithm: str = "auto") 
     Raises ValueError, TypeError, or IndexError for an index outside 0..Ho*Wo-1.
     """
     check = Arguments("max_unpool2d_input")
-    grad = check.array("grad", grad, "NCHW")
-    size = plane(indices.shape) if getattr(indices, "ndim", 0) == 4 else plane(grad.shape)
+    grad = check.map("grad", grad, "NCHW")
+    size = getattr(indices, "shape", ())[-2:] if np.ndim(indices) >= 3 else plane(grad.shape)
     indices = check.integers("indices", indices, (*grad.shape[:2], *size))
     _within(check, "indices", indices, grad.shape[2] * grad.shape[3])
-    outputs = (Output(indices.shape, grad.dtype, format_of(grad)),)
+    outputs = (check.output(indices.shape, grad.dtype, format_of(grad)),)
     return Case((grad, indices.astype(INDEX, copy=False)), outputs, maps=(0, 1), algorithm=algorithm)
 
 
@@ -272,7 +273,7 @@ def max_unpool2d(
              [3., 0., 0., 4.]]]])
     """
     check = Arguments("max_unpool2d")
-    x = check.array("x", x, "NCHW")
+    x = check.map("x", x, "NCHW")
     window = _window(check, kernel_size, stride, padding, 1)
     indices = check.integers("indices", indices, x.shape)
     size = window.transposed_size(x.shape[2:])
@@ -284,6 +285,6 @@ def max_unpool2d(
     if min(size) < 1:
         check.fail(f"the result would have size {size}; padding {padding!r} is too large for it")
     _within(check, "indices", indices, size[0] * size[1])
-    outputs = (Output((*x.shape[:2], *size), x.dtype, format_of(x)),)
+    outputs = (check.output((*x.shape[:2], *size), x.dtype, format_of(x)),)
     arguments = (x, indices.astype(INDEX, copy=False))
     return Case(arguments, outputs, {"output_size": size}, maps=(0, 1), algorithm=algorithm)
