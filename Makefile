@@ -4,7 +4,7 @@ SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c '$(SUITABLE)' 2>/dev/null && echo $(p))))
 BIN = .venv/bin
 
-.PHONY: help demo test test-slow check bench quadrants clean
+.PHONY: help demo test test-slow check docs bench quadrants clean
 .DEFAULT_GOAL := help
 
 help: ## say what the targets do
@@ -39,9 +39,14 @@ check: .venv/ready ## lint, check the format, check the types of the installed p
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@echo "Checking types (mypy), on a copy installed apart."
-	@rm -rf build .venv/check
+	@rm -rf build/lib build/bdist.* .venv/check
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target .venv/check .
 	@cd .venv/check && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p upconv
+
+docs: .venv/ready ## build the API reference from the docstrings: build/docs/index.html
+	@echo "Writing the API reference (pdoc)."
+	@$(BIN)/python docs/reference.py build/docs
+	@echo "It is in build/docs: open build/docs/index.html"
 
 bench: .venv/ready ## time some kernels (`python -m benchmarks` has more; beside PyTorch if that is in .venv)
 	@echo "Timing kernels, each result checked first. Leave the machine alone meanwhile."

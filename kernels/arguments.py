@@ -2,7 +2,8 @@
 
 import operator
 from collections.abc import Sequence
-from math import prod
+from math import inf, isfinite, prod
+from numbers import Real
 from typing import Any, NoReturn
 
 import numpy as np
@@ -42,6 +43,21 @@ class Arguments:
         if not minimum <= number <= maximum:
             allowed = f"at least {minimum}" if number < minimum else f"at most {maximum}"
             self.fail(f"{name} must be {allowed}, got {number}")
+        return number
+
+    def real(self, name: str, value: Any, minimum: float = -inf, maximum: float = inf) -> float:
+        """A finite Python float from any real number (bool is not)."""
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
+            self.fail(f"{name} must be a number, got {_describe(value)}", TypeError)
+        try:
+            number = float(value)
+        except OverflowError:  # an integer larger than any float
+            number = inf
+        if not isfinite(number):
+            self.fail(f"{name} must be finite, got {value!r}")
+        if not minimum <= number <= maximum:
+            allowed = f"at least {minimum}" if number < minimum else f"at most {maximum}"
+            self.fail(f"{name} must be {allowed}, got {value!r}")
         return number
 
     def pair(self, name: str, value: Any, minimum: int) -> Pair:
@@ -116,11 +132,11 @@ class Arguments:
             self.fail(f"{name} must have the {len(axes)} axes {axes} or, for one image, {axes[1:]}, got {got}")
         return axes[1:] if self.unbatched else axes
 
-    def per_class(self, name: str, value: Any) -> Array:
+    def per_class(self, name: str, value: Any, letter: str = "K") -> Array:
         """(N, K) or (N, K, ...) numbers as a map (N, K, H, W)."""
         array = self.array(name, value, "...")
         if array.ndim < 2:
-            self.fail(f"{name} must have the axes NK or NKHW, got shape {array.shape}")
+            self.fail(f"{name} must have the axes N{letter} or N{letter}HW, got shape {array.shape}")
         n, k, *size = array.shape
         return array if array.ndim == 4 else array.reshape(n, k, prod(size[:-1]), size[-1] if size else 1)
 
@@ -218,6 +234,43 @@ class Arguments:
         if max(count) >= LIMIT:
             self.fail(f"the result must have fewer than 2**31 rows and columns, got {count}")
         return count
+
+    def filters(self, weight: Array, groups: Any, channels: int, *, transposed: bool) -> int:
+        """The number of groups, where it divides the channels and the weight has the channels that it leaves."""
+        count = self.integer("groups", groups, 1)
+        ours = 0 if transposed else 1  # the weight's axis that meets the channels of x
+        per_group = channels if transposed else channels // count
+        if channels % count or weight.shape[0] % count or weight.shape[ours] != per_group:
+            axes = "(in, out / groups, kh, kw)" if transposed else "(out, in / groups, kh, kw)"
+            self.fail(
+                f"weight must be {axes} for {channels} input channels in {count} groups, and groups must divide both"
+                f" numbers of channels; got weight {weight.shape}"
+            )
+        return count
+
+    def bias(self, bias: Any, filters: int, x: Array) -> Array | None:
+        """One number for each filter, or None."""
+        if bias is None:
+            return None
+        bias = self.array("bias", bias, "C", x.dtype)
+        self.shape("bias", bias, (filters,))
+        return bias
+
+    def output_padding(self, value: Any, window: Window) -> Pair:
+        """Rows and columns to append to a transposed convolution, fewer than its outputs are apart."""
+        extra = self.pair("output_padding", value, 0)
+        if any(more >= least for more, least in zip(extra, window.spare, strict=True)):
+            self.fail(f"output_padding must be below max(stride, dilation) = {window.spare}, got {extra}")
+        return extra
+
+    def transposed_size(self, window: Window, size: Pair, extra: Pair) -> Pair:
+        """The rows and columns that a transposed convolution gives to a map of `size`; there must be some."""
+        whole = window.transposed_size(size, extra)
+        if min(whole) < 1:
+            self.fail(f"padding {window.padding} crops all of the result: its size would be {whole}")
+        if max(whole) >= LIMIT:
+            self.fail(f"the result must have fewer than 2**31 rows and columns, got {whole}")
+        return whole
 
 
 def _describe(value: Any) -> str:

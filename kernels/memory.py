@@ -2,7 +2,8 @@
 
 A new large array costs a page fault for every 4 KiB, as much time as a layer that only moves it; a network asks for the
 same sizes again and again. So the memory of an array of 1 MiB or more goes, when the last view of it is gone, to a list
-of free blocks instead of the system. At most IDLE bytes wait there.
+of free blocks instead of the system. At most IDLE bytes wait there. It begins on a cache line, so that whole lines can
+be written past the caches.
 """
 
 from collections import defaultdict
@@ -13,6 +14,7 @@ import numpy as np
 
 LARGE = 2**20  # bytes from which memory is kept
 IDLE = 2**30  # bytes that may wait to be used again
+LINE = 64  # bytes in a cache line
 
 _free: defaultdict[int, list[np.ndarray]] = defaultdict(list)  # by size; its operations are atomic
 
@@ -37,7 +39,9 @@ class Block:
         try:
             self.memory = _free[size].pop()
         except IndexError:
-            self.memory = np.empty(size, np.uint8)
+            memory = np.empty(size + LINE, np.uint8)
+            start = -memory.ctypes.data % LINE
+            self.memory = memory[start : start + size]
 
     @property
     def __array_interface__(self) -> dict[str, Any]:

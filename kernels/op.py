@@ -63,8 +63,7 @@ class Op:
         """The variant asked for, or the first that does not refuse the case."""
         available = [*self.variants, Variant("reference", self._run_reference)]
         names = [variant.name for variant in available]
-        if case.algorithm != "auto":
-            Arguments(self.name).choice("algorithm", case.algorithm, ["auto", *names])
+        if Arguments(self.name).choice("algorithm", case.algorithm, ["auto", *names]) != "auto":
             available = [variant for variant in available if variant.name == case.algorithm]
         for variant in available:
             reason = variant.refuses(*case.arguments, **case.parameters)

@@ -1,27 +1,20 @@
-"""Operators that look at one pixel, or one pixel's channels, at a time: rules and docstrings."""
-
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+"""Operators that look at one number at a time, in arrays of any shape: rules and docstrings."""
 
 from . import reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import pointwise as cpu
-from .layout import Array, empty, format_of, joined
+from .layout import Array
 from .op import Variant, operator
 
-
-def _two_maps(check: Arguments, names: tuple[str, str], first: Any, second: Any) -> tuple[Array, Array]:
-    first = check.array(names[0], first, "NCHW")
-    second = check.array(names[1], second, "NCHW", first.dtype)
-    check.shape(names[1], second, first.shape)
-    return first, second
+LARGEST_SEED = 2**64 - 1
 
 
 def _elementwise(
-    checked: tuple[tuple[Array, ...], Output, tuple[int, ...]], algorithm: str, out: Array | None, **parameters: Any
+    checked: tuple[tuple[Array, ...], Output, tuple[int, ...]],
+    algorithm: str,
+    out: Array | None,
+    **parameters: float,
 ) -> Case:
     arguments, output, maps = checked
     size = arguments[0].size
@@ -30,160 +23,205 @@ def _elementwise(
 
 @operator(reference=reference.relu_input, variants=[Variant("direct", cpu.relu_input)])
 def relu_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
-    """dx[n,c,i,j] = 0 where y[n,c,i,j] <= 0, else grad[n,c,i,j] (so also where y is NaN).
+    """dx[...] = 0 where y[...] <= 0, else grad[...] (so also where y is NaN).
 
-    The gradient of `relu`, from its result y. y, grad: (N, C, H, W). Returns the same shape in the format of `grad`;
+    The gradient of `relu`, from its result y. y, grad: one shape. Returns the same shape in the format of `grad`;
     out may be `grad` itself.
 
     Raises ValueError or TypeError naming the argument where one does not fit.
     """
-    return _elementwise(Arguments("relu_input").elementwise("grad", y=y, grad=grad), algorithm, out)
-
-
-@operator(reference=reference.bias_relu_input, variants=[Variant("direct", cpu.bias_relu_input)])
-def bias_relu_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
-    """dx[n,c,i,j] = 0 where y[n,c,i,j] <= 0, else grad[n,c,i,j]; db[c] = sum over n,i,j of dx[n,c,i,j].
-
-    The gradients of y = relu(x + b), b being one number for each channel: `relu_input` and its `channel_sum` in one
-    pass. y, grad: (N, C, H, W). Returns (dx, db), dx in the format of `grad` and db (C,); out, for dx, may be `grad`
-    itself.
-
-    Raises ValueError or TypeError naming the argument where one does not fit.
-    """
-    y, grad = _two_maps(Arguments("bias_relu_input"), ("y", "grad"), y, grad)
-    outputs = (Output(grad.shape, grad.dtype, format_of(grad)), Output(grad.shape[1:2], grad.dtype))
-    return Case((y, grad), outputs, maps=(0, 1), flops=2 * grad.size, algorithm=algorithm, out=out, elementwise=True)
-
-
-@operator(reference=reference.add, variants=[Variant("direct", cpu.add)])
-def add(x: Array, y: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
-    """z[n,c,i,j] = x[n,c,i,j] + y[n,c,i,j].
-
-    The sum of two maps, as where two branches of a network meet. x, y: (N, C, H, W), float32 or float64, any strides.
-    Returns the same shape in the format of x; out may be x or y itself.
-
-    Raises ValueError or TypeError naming the argument where one does not fit.
-    """
-    return _elementwise(Arguments("add").elementwise("x", x=x, y=y), algorithm, out)
+    check = Arguments("relu_input")
+    return _elementwise(check.elementwise("grad", y=y, grad=grad), algorithm, out)
 
 
 @operator(reference=reference.relu, variants=[Variant("direct", cpu.relu)], gradients={"x": relu_input})
 def relu(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
-    """y[n,c,i,j] = max(x[n,c,i,j], 0); NaN stays NaN.
+    """y[...] = max(x[...], 0); NaN stays NaN.
 
     Half-wave rectification, as `torch.nn.functional.relu`.
 
-    x: (N, C, H, W), float32 or float64, any strides. Returns the same shape in the format of x; out may be x itself.
+    x: any shape, as (N, C, H, W), float32 or float64, any strides. Returns the same shape in the format of x; out
+    may be x itself.
 
     Raises ValueError or TypeError naming the argument where one does not fit.
 
     Source: Nair & Hinton, "Rectified linear units improve restricted Boltzmann machines" (2010).
+
+    >>> import numpy as np
+    >>> from upconv.kernels import relu
+    >>> relu(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 2.])
     """
-    return _elementwise(Arguments("relu").elementwise("x", x=x), algorithm, out)
+    check = Arguments("relu")
+    return _elementwise(check.elementwise("x", x=x), algorithm, out)
 
 
-@operator(reference=reference.channel_sum, variants=[Variant("direct", cpu.channel_sum)])
-def channel_sum(x: Array, *, algorithm: str = "auto") -> Case:
-    """y[c] = sum over n,i,j of x[n,c,i,j].
+@operator(reference=reference.leaky_relu_input, variants=[Variant("direct", cpu.leaky_relu_input)])
+def leaky_relu_input(
+    x: Array, grad: Array, *, negative_slope: float = 0.01, algorithm: str = "auto", out: Array | None = None
+) -> Case:
+    """dx[...] = grad[...] where x[...] > 0, else s grad[...], s being negative_slope.
 
-    The gradient of a bias. x: (N, C, H, W), float32 or float64. Returns (C,); the partial sums are float64, and their
-    order depends on the shape alone.
-
-    Raises ValueError or TypeError naming the argument where it does not fit.
-    """
-    x = Arguments("channel_sum").array("x", x, "NCHW")
-    return Case((x,), (Output(x.shape[1:2], x.dtype),), maps=(0,), flops=x.size, algorithm=algorithm)
-
-
-@operator(reference=reference.softmax_input, variants=[Variant("direct", cpu.softmax_input)])
-def softmax_input(y: Array, grad: Array, *, algorithm: str = "auto") -> Case:
-    """dx[n,k,i,j] = y[n,k,i,j] (grad[n,k,i,j] - sum over l of y[n,l,i,j] grad[n,l,i,j]).
-
-    The gradient of `softmax`, from its result y. y, grad: (N, K, H, W). Returns the same shape in the format of `grad`.
+    The gradient of `leaky_relu`, from what it was given. x, grad: one shape. Returns the same shape in the format
+    of `grad`; out may be `grad` itself.
 
     Raises ValueError or TypeError naming the argument where one does not fit.
     """
-    y, grad = _two_maps(Arguments("softmax_input"), ("y", "grad"), y, grad)
-    outputs = (Output(grad.shape, grad.dtype, format_of(grad)),)
-    return Case((y, grad), outputs, maps=(0, 1), flops=4 * grad.size, algorithm=algorithm)
+    check = Arguments("leaky_relu_input")
+    negative_slope = check.real("negative_slope", negative_slope)
+    return _elementwise(check.elementwise("grad", x=x, grad=grad), algorithm, out, negative_slope=negative_slope)
 
 
 @operator(
-    reference=reference.softmax,
-    variants=[Variant("direct", cpu.softmax)],
-    gradients={"x": softmax_input},
+    reference=reference.leaky_relu, variants=[Variant("direct", cpu.leaky_relu)], gradients={"x": leaky_relu_input}
 )
-def softmax(x: Array, *, algorithm: str = "auto") -> Case:
-    """y[n,k,i,j] = exp(x[n,k,i,j]) / sum over l of exp(x[n,l,i,j]).
+def leaky_relu(x: Array, *, negative_slope: float = 0.01, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """y[...] = x[...] where x[...] > 0, else s x[...], s being negative_slope.
 
-    Softmax over the channels of each pixel, as `torch.softmax(x, 1)`; the largest channel is subtracted first, so that
-    no finite input overflows.
+    As `torch.nn.functional.leaky_relu`. negative_slope: a finite number.
 
-    x: (N, K, H, W), float32 or float64. Returns the same shape in the format of x.
-
-    Raises ValueError or TypeError naming the argument where it does not fit.
-
-    Source: Bridle, "Probabilistic interpretation of feedforward classification network outputs" (1990).
-    """
-    check = Arguments("softmax")
-    x = check.array("x", x, "NKHW")
-    return Case((x,), (Output(x.shape, x.dtype, format_of(x)),), maps=(0,), flops=4 * x.size, algorithm=algorithm)
-
-
-def _reference_concatenate(*xs: Array) -> Array:
-    return reference.concatenate(xs)
-
-
-@operator(reference=_reference_concatenate, variants=[Variant("direct", cpu.concatenate)])
-def concatenate(xs: Sequence[Array], *, algorithm: str = "auto", out: Array | None = None) -> Case:
-    """y[n, c_0 + ... + c_(m-1) + c, i, j] = xs[m][n,c,i,j].
-
-    Channels side by side, as `torch.cat(xs, 1)`. Where the arrays already lie side by side in one buffer (see
-    `channel_slots`) and no `out` is given, that stretch of the buffer is returned and nothing is copied.
-
-    xs: arrays (N, C_m, H, W) that differ in C_m only. Returns (N, sum of C_m, H, W) in the format of the first.
+    x: any shape, as (N, C, H, W), float32 or float64, any strides. Returns the same shape in the format of x; out
+    may be x itself.
 
     Raises ValueError or TypeError naming the argument where one does not fit.
 
-    Source: Ronneberger, Fischer & Brox, "U-Net" (2015), section 2 (the skip connections).
+    Source: Maas, Hannun & Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013).
+
+    >>> import numpy as np
+    >>> from upconv.kernels import leaky_relu
+    >>> leaky_relu(np.array([-1.0, 0.0, 2.0]), negative_slope=0.5)
+    array([-0.5,  0. ,  2. ])
     """
-    check = Arguments("concatenate")
-    if not isinstance(xs, (tuple, list)) or not xs:
-        got = "an empty one" if isinstance(xs, (tuple, list)) else type(xs).__name__
-        check.fail(f"xs must be a list of at least one array, got {got}", TypeError)
-    first = check.array("xs[0]", xs[0], "NCHW")
-    arrays = [first]
-    for position, each in enumerate(xs[1:], 1):
-        x = check.array(f"xs[{position}]", each, "NCHW", first.dtype)
-        check.shape(f"xs[{position}]", x, (first.shape[0], x.shape[1], *first.shape[2:]))
-        arrays.append(x)
-    shape = (first.shape[0], sum(x.shape[1] for x in arrays), *first.shape[2:])
-    return Case(
-        arguments=tuple(arrays),
-        outputs=(Output(shape, first.dtype, format_of(first)),),
-        maps=tuple(range(len(arrays))),
-        algorithm=algorithm,
-        out=out,
-        answer=joined(arrays) if out is None and algorithm == "auto" else None,
-    )
+    check = Arguments("leaky_relu")
+    negative_slope = check.real("negative_slope", negative_slope)
+    return _elementwise(check.elementwise("x", x=x), algorithm, out, negative_slope=negative_slope)
 
 
-def channel_slots(shape: Sequence[int], channels: Sequence[int], dtype: Any = np.float32) -> tuple[Array, list[Array]]:
-    """buffer[n, c_0 + ... + c_(m-1) + c, i, j] = slots[m][n,c,i,j]: an uninitialised buffer, and views of its channels.
+@operator(reference=reference.sigmoid_input, variants=[Variant("direct", cpu.sigmoid_input)])
+def sigmoid_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """dx[...] = grad[...] y[...] (1 - y[...]).
 
-    Give the views as `out=` to the operators whose results are to be concatenated; `concatenate` of them then returns
-    the buffer and copies nothing.
-
-    shape: (N, H, W). channels: how many each view has. dtype: float32 or float64.
-    Returns (buffer, slots): (N, sum(channels), H, W) in channels-last memory, and a list of (N, channels[m], H, W).
+    The gradient of `sigmoid`, from its result y. y, grad: one shape. Returns the same shape in the format of
+    `grad`; out may be `grad` itself.
 
     Raises ValueError or TypeError naming the argument where one does not fit.
     """
-    check = Arguments("channel_slots")
-    n, h, w = check.shape_of("shape", shape, "NHW")
-    if not isinstance(channels, (tuple, list)):
-        check.fail(f"channels must be a list of integers, got {type(channels).__name__}", TypeError)
-    counts = [check.integer(f"channels[{m}]", count, 0) for m, count in enumerate(channels)]
-    buffer = empty((n, sum(counts), h, w), check.dtype("dtype", dtype))
-    starts = [sum(counts[:m]) for m in range(len(counts))]
-    return buffer, [buffer[:, start : start + count] for start, count in zip(starts, counts, strict=True)]
+    check = Arguments("sigmoid_input")
+    return _elementwise(check.elementwise("grad", y=y, grad=grad), algorithm, out)
+
+
+@operator(reference=reference.sigmoid, variants=[Variant("direct", cpu.sigmoid)], gradients={"x": sigmoid_input})
+def sigmoid(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """y[...] = 1 / (1 + exp(-x[...])).
+
+    The logistic function, as `torch.sigmoid`, to three units in the last place; it overflows nowhere.
+
+    x: any shape, as (N, C, H, W), float32 or float64, any strides. Returns the same shape in the format of x; out
+    may be x itself.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+
+    >>> import numpy as np
+    >>> from upconv.kernels import sigmoid
+    >>> sigmoid(np.array([-1e4, 0.0, 1e4]))
+    array([0. , 0.5, 1. ])
+    """
+    check = Arguments("sigmoid")
+    return _elementwise(check.elementwise("x", x=x), algorithm, out)
+
+
+@operator(reference=reference.tanh_input, variants=[Variant("direct", cpu.tanh_input)])
+def tanh_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """dx[...] = grad[...] (1 - y[...]**2).
+
+    The gradient of `tanh`, from its result y. y, grad: one shape. Returns the same shape in the format of `grad`;
+    out may be `grad` itself.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+    """
+    check = Arguments("tanh_input")
+    return _elementwise(check.elementwise("grad", y=y, grad=grad), algorithm, out)
+
+
+@operator(reference=reference.tanh, variants=[Variant("direct", cpu.tanh)], gradients={"x": tanh_input})
+def tanh(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """y[...] = tanh(x[...]).
+
+    As `torch.tanh`, to three units in the last place.
+
+    x: any shape, as (N, C, H, W), float32 or float64, any strides. Returns the same shape in the format of x; out
+    may be x itself.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+
+    >>> import numpy as np
+    >>> from upconv.kernels import tanh
+    >>> tanh(np.array([-1e4, 0.0, 1e4]))
+    array([-1.,  0.,  1.])
+    """
+    check = Arguments("tanh")
+    return _elementwise(check.elementwise("x", x=x), algorithm, out)
+
+
+@operator(reference=reference.add, variants=[Variant("direct", cpu.add)])
+def add(x: Array, y: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """z[...] = x[...] + y[...].
+
+    The sum of two arrays of one shape, as where two branches of a network meet.
+
+    x, y: any shape, as (N, C, H, W), float32 or float64, any strides. Returns the same shape in the format of x; out
+    may be x or y itself.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+
+    >>> import numpy as np
+    >>> from upconv.kernels import add
+    >>> add(np.array([1.0, 2.0]), np.array([3.0, 4.0]))
+    array([4., 6.])
+    """
+    return _elementwise(Arguments("add").elementwise("x", x=x, y=y), algorithm, out)
+
+
+def _dropout(name: str, like: str, value: Array, p: float, seed: int, algorithm: str, out: Array | None) -> Case:
+    check = Arguments(name)
+    parameters = {"p": check.real("p", p, 0, 1), "seed": check.integer("seed", seed, 0, LARGEST_SEED)}
+    return _elementwise(check.elementwise(like, **{like: value}), algorithm, out, **parameters)
+
+
+@operator(reference=reference.dropout, variants=[Variant("direct", cpu.dropout)])
+def dropout_input(grad: Array, *, p: float = 0.5, seed: int, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """dx[...] = grad[...] m[...] / (1 - p), m being that of `dropout` with the same p and seed.
+
+    The gradient of `dropout`. grad: any shape. Returns the same shape in the format of `grad`; out may be `grad`
+    itself.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+    """
+    return _dropout("dropout_input", "grad", grad, p, seed, algorithm, out)
+
+
+@operator(
+    reference=reference.dropout,
+    variants=[Variant("direct", cpu.dropout)],
+    gradients={"x": dropout_input},
+)
+def dropout(x: Array, *, p: float = 0.5, seed: int, algorithm: str = "auto", out: Array | None = None) -> Case:
+    """y[...] = x[...] m[...] / (1 - p), each m[...] being 0 with probability p, else 1.
+
+    As `torch.nn.functional.dropout` in training, with numbers of its own: m depends on p, the seed and the place in the
+    logical array, row by row, so that the memory format and the threads make no difference.
+
+    x: any shape, as (N, C, H, W), float32 or float64, any strides. p: 0..1. seed: an integer in 0..2**64-1.
+    Returns the same shape in the format of x; out may be x itself.
+
+    Raises ValueError or TypeError naming the argument where one does not fit.
+
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014); the numbers:
+    Steele, Lea & Flood, "Fast splittable pseudorandom number generators" (2014).
+
+    >>> import numpy as np
+    >>> from upconv.kernels import dropout
+    >>> dropout(np.ones(6), p=0.5, seed=1)
+    array([2., 0., 0., 2., 0., 2.])
+    """
+    return _dropout("dropout", "x", x, p, seed, algorithm, out)

@@ -30,6 +30,12 @@ class Window:
         """How many taps the kernel has."""
         return self.kernel[0] * self.kernel[1]
 
+    @property
+    def spare(self) -> Pair:
+        """By how much less than this a transposed map may be larger than it needs: max(stride, dilation)."""
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        return max(sh, dh), max(sw, dw)
+
     def output_size(self, size: Pair, *, ceil_mode: bool = False) -> Pair:
         """Windows that fit a map of `size`: floor((h + top + bottom - extent) / stride) + 1, below 1 where none fits.
 

@@ -13,31 +13,58 @@
 True
 """
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 from . import functional, init
-from .functional import (
-    concatenate,
-    conv2d,
-    conv_transpose2d,
-    crop,
-    cross_entropy,
-    max_pool2d,
-    max_unpool2d,
-    relu,
-    softmax,
-)
+from .functional import batch_norm, concatenate, crop, dropout, flatten, max_pool2d
 from .init import manual_seed
 from .io import load, register_model, save
-from .layers import Conv2d, ConvTranspose2d, MaxPool2d, MaxUnpool2d, ReLU, Sequential
+from .layers import (
+    AvgPool2d,
+    BatchNorm2d,
+    Conv2d,
+    ConvTranspose2d,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2d,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    MaxUnpool2d,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Tanh,
+    Unpool2d,
+    Upsample,
+    convolutionalize,
+)
 from .models import UNet
 from .module import Module, ModuleList
 from .optim import SGD, Adam, Optimizer
 from .tensor import Parameter, Tensor, is_grad_enabled, no_grad
 
+globals().update({name: getattr(functional, name) for name in functional.__all__})
+
+if TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Callable[..., Any]: ...
+
+
 __all__ = [
     "SGD",
     "Adam",
+    "AvgPool2d",
+    "BatchNorm2d",
     "Conv2d",
     "ConvTranspose2d",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "LeakyReLU",
+    "Linear",
     "MaxPool2d",
     "MaxUnpool2d",
     "Module",
@@ -46,23 +73,27 @@ __all__ = [
     "Parameter",
     "ReLU",
     "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
     "Tensor",
     "UNet",
+    "Unpool2d",
+    "Upsample",
+    "batch_norm",
     "concatenate",
-    "conv2d",
-    "conv_transpose2d",
+    "convolutionalize",
     "crop",
-    "cross_entropy",
+    "dropout",
+    "flatten",
     "functional",
     "init",
     "is_grad_enabled",
     "load",
     "manual_seed",
     "max_pool2d",
-    "max_unpool2d",
     "no_grad",
     "register_model",
-    "relu",
     "save",
-    "softmax",
 ]
+__all__ += sorted({*functional.__all__} - {*__all__})  # made from the operators' declarations

@@ -1,101 +1,35 @@
 """The operators of `upconv.kernels` on tensors: each computes, and says how its gradient is sent back.
 
-Arguments, shapes and errors are those of the kernel of the same name. Images and labels may be arrays or `Tensor`s.
-Convolutions bring their input into channels-last memory, and everything after them stays in it.
+There is one for every operator that has gradients, made from the operator's own declaration (`derive.py`): arguments,
+shapes, errors and text are those of the kernel of the same name. Images and labels may be arrays or `Tensor`s. What has
+a weight brings its input into channels-last memory, and everything after it stays in it.
+
+Only what needs more than its kernel is written here: max-pooling (which keeps the winner's place in its window instead
+of its position), batch normalisation with its running statistics, dropout with its seed, and what moves numbers about
+(concatenate, crop, flatten).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import kernels
+from ..kernels.op import OPERATORS
+from . import init
+from .derive import Input, differentiable
 from .tensor import Array, Tensor, as_tensor, record, recording
 
-Input = Tensor | npt.NDArray[Any]
+_derived = {name: differentiable(getattr(kernels, name)) for name, op in OPERATORS.items() if op.gradients}
+globals().update(_derived)  # those that are written below replace theirs
 
+if TYPE_CHECKING:
 
-def conv2d(
-    x: Input,
-    weight: Input,
-    bias: Input | None = None,
-    *,
-    stride: Any = 1,
-    padding: Any = 0,
-    dilation: Any = 1,
-    groups: int = 1,
-    activation: str | None = None,
-    out: Array | None = None,
-) -> Tensor:
-    """y[n,k,i,j] = f(b[k] + sum over c,u,v of w[k,c,u,v] x[n, c, i s - p + u d, j s - p + v d]), as `kernels.conv2d`.
-
-    activation="relu" is computed in the same pass. out: an array the result is written into (a slot of a buffer that
-    `concatenate` will join); the tensor keeps that array.
-    """
-    return _convolve("conv2d", x, weight, bias, activation, {"out": out}, _window(stride, padding, dilation, groups))
-
-
-def conv_transpose2d(
-    x: Input,
-    weight: Input,
-    bias: Input | None = None,
-    *,
-    stride: Any = 1,
-    padding: Any = 0,
-    output_padding: Any = 0,
-    output_size: Any = None,
-    groups: int = 1,
-    dilation: Any = 1,
-    activation: str | None = None,
-    out: Array | None = None,
-) -> Tensor:
-    """The transpose of the linear map conv2d, plus bias, as `kernels.conv_transpose2d`; weight is I O H W.
-
-    activation and out as in `conv2d`.
-    """
-    size = {"output_padding": output_padding, "output_size": output_size, "out": out}
-    return _convolve("conv_transpose2d", x, weight, bias, activation, size, _window(stride, padding, dilation, groups))
-
-
-def _window(stride: Any, padding: Any, dilation: Any, groups: int) -> dict[str, Any]:
-    return {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-
-
-def _convolve(
-    name: str,
-    x: Input,
-    weight: Input,
-    bias: Input | None,
-    activation: str | None,
-    size: dict[str, Any],
-    window: dict[str, Any],
-) -> Tensor:
-    """conv2d or conv_transpose2d: they differ in the kernels they call and in what sets the result's size."""
-    function = getattr(kernels, name)
-    input_gradient, weight_gradient = getattr(kernels, f"{name}_input"), getattr(kernels, f"{name}_weight")
-    inputs = [as_tensor(t) for t in (x, weight, bias) if t is not None]
-    a, w, *b = (t.data for t in inputs)
-    a = kernels.channels_last(a) if a.ndim == 4 else a
-    y = function(a, w, *b, activation=activation, **size, **window)
-    needs_x, needs_w, *needs_b = (t.requires_grad for t in inputs)
-
-    def backward(grad: Array) -> Sequence[Array | None]:
-        sums: Array | None = None
-        if activation == "relu":
-            grad, sums = kernels.bias_relu_input(y, grad, out=grad if grad.flags.writeable else None)
-        elif any(needs_b):
-            sums = kernels.channel_sum(grad)
-        return [
-            input_gradient(a.shape, w, grad, **window) if needs_x else None,
-            weight_gradient(a, w.shape, grad, **window) if needs_w else None,
-            *(sums if needed else None for needed in needs_b),
-        ]
-
-    return record(name, y, inputs, backward)
+    def __getattr__(name: str) -> Callable[..., Any]: ...
 
 
 def max_pool2d(
@@ -114,73 +48,59 @@ def max_pool2d(
     """
     x = as_tensor(x)
     window = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
-    indices: Array | None = None
-    if recording(x):  # keeps the winner's place in its window, one byte, and makes indices only for who asks
-        y, offsets = kernels.max_pool2d_offsets(x.data, kernel_size, **window)
-        if return_indices:
-            indices = kernels.max_pool2d_indices(x.shape, offsets, kernel_size, **window)
-    elif return_indices:
-        y, indices = kernels.max_pool2d(x.data, kernel_size, return_indices=True, **window)
-    else:
-        y = kernels.max_pool2d(x.data, kernel_size, **window)
-    shape = x.shape
-
-    def backward(grad: Array) -> Sequence[Array]:
-        return [kernels.max_pool2d_input(shape, offsets, grad, kernel_size, **window)]
-
-    result = record("max_pool2d", y, [x], backward)
-    return result if indices is None else (result, Tensor(indices))
+    if not recording(x):
+        results = kernels.max_pool2d(x.data, kernel_size, return_indices=return_indices, **window)
+        return tuple(map(Tensor, results)) if return_indices else Tensor(results)
+    y, offsets = _derived["max_pool2d_offsets"](x, kernel_size, **window)
+    if not return_indices:
+        return y
+    return y, Tensor(kernels.max_pool2d_indices(x.shape, offsets.data, kernel_size, **window))
 
 
-def max_unpool2d(
-    x: Input, indices: Input, kernel_size: Any, *, stride: Any = None, padding: Any = 0, output_size: Any = None
+def batch_norm(
+    x: Input,
+    running_mean: Array | None,
+    running_var: Array | None,
+    weight: Input | None = None,
+    bias: Input | None = None,
+    *,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    activation: str | None = None,
 ) -> Tensor:
-    """y = 0 except y[n, c, indices[n,c,i,j]] = x[n,c,i,j], as `kernels.max_unpool2d`."""
-    x, where = as_tensor(x), as_tensor(indices).data
-    y = kernels.max_unpool2d(x.data, where, kernel_size, stride=stride, padding=padding, output_size=output_size)
-    return record("max_unpool2d", y, [x], lambda grad: [kernels.max_unpool2d_input(grad, where)])
+    """y[n,c,i,j] = f(w[c] (x[n,c,i,j] - m[c]) / sqrt(v[c] + eps) + b[c]), as `torch.nn.functional.batch_norm`.
 
+    m, v: in training the mean and the biased variance of the batch, and then the arrays running_mean and running_var
+    are moved in place, as (1 - momentum) running + momentum (the batch's, unbiased); else those arrays. None: no
+    statistics are kept. x: (N, C, H, W), or (N, C). activation: "relu" or None, f in the same pass.
 
-def relu(x: Input) -> Tensor:
-    """y = max(x, 0)."""
-    x = as_tensor(x)
-    y = kernels.relu(x.data)
-
-    def backward(grad: Array) -> Sequence[Array]:
-        return [kernels.relu_input(y, grad, out=grad if grad.flags.writeable else None)]
-
-    return record("relu", y, [x], backward)
-
-
-def softmax(x: Input) -> Tensor:
-    """y[n,k,i,j] = exp x[n,k,i,j] / sum over l of exp x[n,l,i,j]: the classes' probabilities at each pixel."""
-    x = as_tensor(x)
-    y = kernels.softmax(x.data)
-
-    def backward(grad: Array) -> Sequence[Array]:
-        return [kernels.softmax_input(y, grad)]
-
-    return record("softmax", y, [x], backward)
-
-
-def cross_entropy(
-    logits: Input, labels: Input, *, ignore_index: int = -100, reduction: Literal["mean", "sum"] = "mean"
-) -> Tensor:
-    """L = - mean (or sum) over the pixels n,i,j with label != ignore_index of log softmax(logits)[n, label, i, j].
-
-    logits: N K H W; labels: N H W, integers 0..K-1 or ignore_index (IndexError otherwise).
+    Raises what `kernels.batch_norm_training` and `kernels.batch_norm` raise, and ValueError without running statistics
+    where training is False.
     """
-    x, labels = as_tensor(logits), as_tensor(labels).data
-    loss = kernels.cross_entropy(x.data, labels, ignore_index=ignore_index, reduction=reduction)
-    scores = x.data
+    options = {"eps": eps, "activation": activation}
+    if not training:
+        if running_mean is None or running_var is None:
+            raise ValueError("batch_norm: running_mean and running_var must be given unless training=True, got None")
+        return _derived["batch_norm"](x, running_mean, running_var, weight, bias, **options)
+    y, mean, variance = _derived["batch_norm_training"](x, weight, bias, **options)
+    count = y.size // max(y.shape[1], 1)
+    if running_mean is not None and running_var is not None and count:
+        running_mean += momentum * (mean.data - running_mean)
+        running_var += momentum * (variance.data * (count / (count - 1)) - running_var)
+    return y
 
-    def backward(grad: Array) -> Sequence[Array]:
-        part = kernels.cross_entropy_input(scores, labels, ignore_index=ignore_index, reduction=reduction)
-        if grad != 1:
-            part *= grad
-        return [part]
 
-    return record("cross_entropy", loss, [x], backward)
+def dropout(x: Input, *, p: float = 0.5, training: bool = True, seed: int | None = None) -> Tensor:
+    """y[...] = x[...] m[...] / (1 - p), each m being 0 with probability p, else 1; y = x where training is False.
+
+    As `kernels.dropout`. seed: the m are the same for the same seed; None draws one from the generator that
+    `manual_seed` restarts.
+    """
+    if not training:
+        return as_tensor(x)
+    seed = int(init.generator().integers(2**63)) if seed is None else seed
+    return _derived["dropout"](x, p=p, seed=seed)
 
 
 def concatenate(xs: Sequence[Input]) -> Tensor:
@@ -215,6 +135,20 @@ def crop(x: Input, size: tuple[int, int]) -> Tensor:
     return record("crop", x.data[window], [x], backward)
 
 
+def flatten(x: Input, start_dim: int = 1, end_dim: int = -1) -> Tensor:
+    """y = x with the axes from start_dim to end_dim as one, row by row, as `torch.flatten`; a view where it can be.
+
+    By default N C H W -> N (C H W).
+    """
+    x = as_tensor(x)
+    shape = x.shape
+    first, last = (range(x.ndim)[axis] for axis in (start_dim, end_dim))
+    if first > last:
+        raise ValueError(f"flatten: start_dim={start_dim} comes after end_dim={end_dim} in shape {shape}")
+    y = x.data.reshape(*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
+    return record("flatten", y, [x], lambda grad: [grad.reshape(shape)])
+
+
 def centre(shape: Sequence[int], size: tuple[int, int]) -> tuple[slice, ...]:
     """The index that cuts the middle `size` out of an array of this N C H W shape."""
     margins = [have - want for have, want in zip(shape[-2:], size, strict=True)]
@@ -222,3 +156,6 @@ def centre(shape: Sequence[int], size: tuple[int, int]) -> tuple[slice, ...]:
         raise ValueError(f"crop: {tuple(size)} does not fit into the height and width of shape {tuple(shape)}")
     cuts = [slice(m // 2, m // 2 + want) if m else slice(None) for m, want in zip(margins, size, strict=True)]
     return (slice(None), slice(None), *cuts)
+
+
+__all__ = sorted({*_derived, "batch_norm", "concatenate", "crop", "dropout", "flatten", "max_pool2d"})

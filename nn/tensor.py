@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from .. import kernels
 
-Array = npt.NDArray[Any]
+Array = np.ndarray
 Backward = Callable[[Array], Sequence[Array | None]]
 
 

@@ -1,12 +1,14 @@
-"""What the kernels' tests share: numbers, memory formats, windows, and one call of every operator."""
+"""What the kernels' tests share: numbers, memory formats, windows, and a call of any operator."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from upconv import kernels
+from benchmarks.calls import draw, function
+from upconv.kernels.op import OPERATORS
 
 DTYPES = (np.float32, np.float64)
 REPEATED = ("broadcast", "one channel")  # strides of 0
@@ -23,15 +25,20 @@ def integers(rng, shape, dtype=np.float64):
 
 def arranged(x, format):
     """`x` in memory of another format, read-only, amid NaN where there is room (REPEATED: its first values)."""
+    if x.ndim in (1, 2, 3):  # numbers for each channel, a matrix, one image
+        front, back = {1: (1, 2), 2: (0, 2), 3: (1, 0)}[x.ndim]
+        y = arranged(x.reshape(*[1] * front, *x.shape, *[1] * back), format)
+        return y[(0,) * front + (slice(None),) * x.ndim + (0,) * back]
     n, c, h, w = x.shape
+    gap = np.nan if x.dtype.kind == "f" else 99
     if format == "contiguous":
         y = np.empty(x.shape, x.dtype)
     elif format == "channels_last":
         y = np.empty((n, h, w, c), x.dtype).transpose(0, 3, 1, 2)
     elif format == "slice":  # some of the channels of a wider buffer
-        y = np.full((n, h, w, c + 5), np.nan, x.dtype).transpose(0, 3, 1, 2)[:, 2 : c + 2]
+        y = np.full((n, h, w, c + 5), gap, x.dtype).transpose(0, 3, 1, 2)[:, 2 : c + 2]
     elif format == "spread":  # channels-last, with room between pixels, rows and images
-        y = np.full((n, h + 2, 2 * w + 1, c + 3), np.nan, x.dtype).transpose(0, 3, 1, 2)
+        y = np.full((n, h + 2, 2 * w + 1, c + 3), gap, x.dtype).transpose(0, 3, 1, 2)
         y = y[:, 1 : c + 1, 1 : h + 1, 1 : 2 * w : 2]
     elif format == "reversed":  # negative strides
         y = np.empty((n, h, w, c), x.dtype).transpose(0, 3, 1, 2)[::-1, :, ::-1, ::-1]
@@ -118,41 +125,53 @@ def convolutions(draw, largest=5):
     return Convolution(x_shape, weight_shape, stride, padding, dilation, groups)
 
 
-def calls(dtype=np.float32, size=12):
-    """One call of every operator, as (function, arguments, keywords), on maps of `size` pixels squared."""
-    rng = np.random.default_rng(size)
+def call(name, dtype=np.float32, size=12):
+    """The arguments of a plain call of an operator, by name, on 40 channels of `size` pixels squared."""
+    return draw(name, np.random.default_rng(size), dtype=dtype, shape=(2, 40, size, size), plain=True)
 
-    def real(*shape):
-        return rng.standard_normal(shape).astype(dtype)
 
-    half = size // 2
-    x, weight, y = real(2, 40, size, size), real(33, 40, 3, 3), real(2, 33, size, size)
-    small, up = real(2, 40, half, half), real(40, 33, 2, 2)
-    labels = rng.integers(0, 40, (2, size, size))
-    pooled, offsets = kernels.max_pool2d_offsets(x, 2)
-    _, indices = kernels.max_pool2d(x, 2, return_indices=True)
-    pad, two = {"padding": 1}, {"stride": 2}
-    return {
-        "conv2d": (kernels.conv2d, (x, weight, real(33)), pad),
-        "conv2d_input": (kernels.conv2d_input, (x.shape, weight, y), pad),
-        "conv2d_weight": (kernels.conv2d_weight, (x, weight.shape, y), pad),
-        "conv_transpose2d": (kernels.conv_transpose2d, (small, up, real(33)), two),
-        "conv_transpose2d_input": (kernels.conv_transpose2d_input, (small.shape, up, y), two),
-        "conv_transpose2d_weight": (kernels.conv_transpose2d_weight, (small, up.shape, y), two),
-        "channel_sum": (kernels.channel_sum, (x,), {}),
-        "max_pool2d": (kernels.max_pool2d, (x, 2), {"return_indices": True}),
-        "max_pool2d_offsets": (kernels.max_pool2d_offsets, (x, 2), {}),
-        "max_pool2d_indices": (kernels.max_pool2d_indices, (x.shape, offsets, 2), {}),
-        "max_pool2d_input": (kernels.max_pool2d_input, (x.shape, offsets, pooled, 2), {}),
-        "max_unpool2d": (kernels.max_unpool2d, (pooled, indices, 2), {}),
-        "max_unpool2d_input": (kernels.max_unpool2d_input, (x, indices), {}),
-        "relu": (kernels.relu, (x,), {}),
-        "relu_input": (kernels.relu_input, (x, x), {}),
-        "bias_relu_input": (kernels.bias_relu_input, (x, x), {}),
-        "add": (kernels.add, (x, x), {}),
-        "softmax": (kernels.softmax, (x,), {}),
-        "softmax_input": (kernels.softmax_input, (kernels.softmax(x), x), {}),
-        "cross_entropy": (kernels.cross_entropy, (x, labels), {}),
-        "cross_entropy_input": (kernels.cross_entropy_input, (x, labels), {}),
-        "concatenate": (kernels.concatenate, ([x, x],), {}),
-    }
+def several(result):
+    """The results of a call, one or more, as a tuple."""
+    return result if isinstance(result, tuple) else (result,)
+
+
+def changed(value, how):
+    """`how` of an array, of each array in a list; anything else as it is."""
+    if isinstance(value, list):
+        return [changed(each, how) for each in value]
+    return how(value) if isinstance(value, np.ndarray) else value
+
+
+def check_against_reference(name, arguments):
+    """The call gives what the reference gives, to the last bit for integers and within a bound for the rest.
+
+    A stable algorithm gives nearly the exact result of nearly its input (Higham, "Accuracy and Stability of Numerical
+    Algorithms" (2002), section 1.6): with t operations for each number of the result, the error is at most about t eps
+    times the result's size and its sensitivity, which is measured, by a relative change of all inputs.
+    """
+    op = OPERATORS[name]
+    case = op.rule(**arguments)
+    if not any(prod(output.shape) for output in case.outputs):  # nothing to compute
+        assert [each.shape for each in several(function(name)(**arguments))] == [each.given for each in case.outputs]
+        return
+    with np.errstate(all="ignore"):
+        expected = several(op.reference(*case.arguments, **case.parameters))
+        step, rng = 1e-6, np.random.default_rng(0)
+
+        def moved(x):
+            return x * (1 + step * rng.choice((-1.0, 1.0), x.shape)) if x.dtype.kind == "f" else x
+
+        near = several(op.reference(*(changed(each, moved) for each in case.arguments), **case.parameters))
+        results = several(function(name)(**arguments))
+        assert len(results) == len(expected) == len(case.outputs)
+        for result, exact, other, output in zip(results, expected, near, case.outputs, strict=True):
+            assert (result.shape, result.dtype) == (output.given, output.dtype)
+            exact, other = exact.reshape(result.shape), other.reshape(result.shape)
+            if output.dtype.kind != "f":
+                np.testing.assert_array_equal(result, exact)
+                continue
+            finite = np.isfinite(exact) & np.isfinite(other)
+            size = abs(exact[finite]).max(initial=0) + abs(other - exact)[finite].max(initial=0) / step
+            operations = 16 + case.flops // max(1, result.size)
+            eps = np.finfo(output.dtype).eps
+            np.testing.assert_allclose(result, exact, rtol=eps, atol=eps * operations * size)

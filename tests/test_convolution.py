@@ -53,7 +53,10 @@ def check_all_sides(case, rng, dtype, format, activation=None):
     ]
     for name, arguments, more in table:
         expected = getattr(reference, name)(*arguments, **more, **case.geometry)
-        same_bits(getattr(kernels, name)(*arguments, **more, **shortened(case.geometry)), expected, dtype, name)
+        given = more | shortened(case.geometry)
+        same_bits(getattr(kernels, name)(*arguments, **given), expected, dtype, name)
+        if case.groups > 1:  # where another variant comes first
+            same_bits(getattr(kernels, name)(*arguments, **given, algorithm="direct"), expected, dtype, name)
 
 
 @settings(max_examples=200)
@@ -85,6 +88,10 @@ LARGE = {
     "wide dilation": Convolution((1, 9, 60, 60), (8, 9, 3, 3), (1, 1), ((12, 12), (12, 12)), (12, 12)),
     "pixels a power of two apart": Convolution((1, 512, 9, 9), (40, 512, 3, 3), padding=((1, 1), (1, 1))),
     "depthwise": Convolution((1, 48, 33, 33), (48, 1, 3, 3), padding=((1, 1), (1, 1)), groups=48),
+    "depthwise in one row": Convolution((2, 35, 1, 60), (35, 1, 1, 5), (1, 2), ((0, 0), (3, 1)), (1, 2), 35),
+    "groups of four": Convolution((1, 40, 20, 19), (40, 4, 3, 3), (2, 1), ((1, 2), (0, 1)), groups=10),
+    "groups of few filters": Convolution((2, 56, 9, 20), (14, 8, 2, 3), padding=((1, 0), (1, 1)), groups=7),
+    "groups of few channels": Convolution((2, 7, 9, 20), (56, 1, 3, 2), (2, 3), ((1, 0), (1, 1)), groups=7),
     "many filters": Convolution((1, 8, 5, 5), (300, 8, 3, 3), padding=((1, 1), (1, 1))),
     "kernel as large as the map": Convolution((2, 7, 31, 33), (5, 7, 31, 33)),
 }
@@ -207,7 +214,40 @@ def test_special_values_reach_their_windows_and_no_others(case, rng, dtype, form
     with small_blocks() if small else nullcontext():
         for name, arguments, more in table:
             expected = getattr(reference, name)(*arguments, **more, **case.geometry)
+            # The definition multiplies the zeros of the padding too; groups side by side leave those taps out.
+            more |= {"algorithm": "direct"} if np.any(case.padding) else {}
             same_bits(getattr(kernels, name)(*arguments, **more, **case.geometry), expected, dtype, name)
+
+
+def test_a_bad_weight_spoils_no_pixel_that_its_tap_does_not_reach():
+    """In groups of few channels taps outside the map are left out."""
+    x, weight = np.ones((1, 3, 4, 5)), np.ones((3, 1, 3, 3))
+    weight[1, 0, 0, 0] = np.nan
+    y = kernels.conv2d(x, weight, padding=1, groups=3)
+    assert kernels.explain(kernels.conv2d, x, weight, padding=1, groups=3).variant == "grouped"
+    spoiled = np.zeros(y.shape, bool)
+    spoiled[0, 1, 1:, 1:] = True
+    np.testing.assert_array_equal(np.isnan(y), spoiled)
+    grad = np.ones(y.shape)
+    grad[0, 2, 0, 0] = np.nan
+    spoiled = np.zeros(weight.shape, bool)
+    spoiled[2, 0, 1:, 1:] = True
+    dw = kernels.conv2d_weight(x, weight.shape, grad, padding=1, groups=3)
+    np.testing.assert_array_equal(np.isnan(dw), spoiled)
+
+
+@pytest.mark.parametrize(
+    ("groups", "shape", "why"),
+    [
+        (1, (4, 4, 3, 3), "there is one group only"),
+        (2, (6, 2, 3, 3), "3 filters in a group are no proper divisor of the "),
+        (2, (2, 16, 3, 3), "16 channels in a group are too many for 1 filters"),
+    ],
+)
+def test_which_groups_are_not_put_side_by_side(groups, shape, why):
+    x = np.ones((1, shape[1] * groups, 5, 5), np.float32)
+    weight = np.ones(shape, np.float32)
+    assert f"  grouped: cannot serve: {why}" in str(kernels.explain(kernels.conv2d, x, weight, groups=groups))
 
 
 EMPTY = {

@@ -60,13 +60,13 @@ def test_a_convolution_and_its_gradients_cost_the_same(name, expected):
 
 
 def test_the_first_variant_that_does_not_refuse_runs(monkeypatch):
-    """A variant that writes ones, for an even number of channels only, put before the others."""
+    """A variant that writes ones, for an even count of numbers only, put before the others."""
 
     def ones(outputs, x):
         outputs[0][...] = 1
 
     def refuses(x):
-        return f"{x.shape[1]} channels are odd" if x.shape[1] % 2 else None
+        return f"{x.size} is odd" if x.size % 2 else None
 
     dummy = op.Variant("ones", ones, refuses, lambda x: "one after the other")
     operator = kernels.relu.op
@@ -76,7 +76,7 @@ def test_the_first_variant_that_does_not_refuse_runs(monkeypatch):
     assert kernels.relu(odd).ravel().tolist() == [3, 3, 3]
     assert kernels.relu(even, algorithm="direct").ravel().tolist() == [3, 3]
     assert kernels.relu(even, algorithm="reference").ravel().tolist() == [3, 3]
-    message = "relu: algorithm 'ones' cannot serve this call: 3 channels are odd"
+    message = "relu: algorithm 'ones' cannot serve this call: 3 is odd"
     with pytest.raises(ValueError, match=re.escape(message)):
         kernels.relu(odd, algorithm="ones")
     with pytest.raises(ValueError, match="one of 'auto', 'ones', 'direct', 'reference'"):
@@ -87,14 +87,14 @@ def test_the_first_variant_that_does_not_refuse_runs(monkeypatch):
     ]
     said = kernels.explain(kernels.relu, odd)
     assert said.variant == "direct"
-    assert "  ones: cannot serve: 3 channels are odd\n  direct: runs" in str(said)
+    assert "  ones: cannot serve: 3 is odd\n  direct: runs" in str(said)
 
 
 def test_gradients_are_operators_themselves():
     for operator in op.OPERATORS.values():
         arguments = inspect.signature(getattr(kernels, operator.name)).parameters
-        for argument, gradient in operator.gradients.items():
-            assert argument in arguments
+        for wanted, gradient in operator.gradients.items():
+            assert set((wanted,) if isinstance(wanted, str) else wanted) <= set(arguments)
             assert gradient.op is op.OPERATORS[gradient.op.name]
 
 
@@ -106,20 +106,6 @@ def test_every_public_name_is_listed_and_every_operator_public():
     assert set(kernels.__all__) == functions
     assert list(kernels.__all__) == sorted(kernels.__all__)
     assert functions >= set(op.OPERATORS)
-
-
-@pytest.mark.parametrize("name", op.OPERATORS)
-def test_a_docstring_begins_with_the_equation_and_names_every_argument(name):
-    function = getattr(kernels, name)
-    text = inspect.getdoc(function)
-    assert "=" in text.splitlines()[0]
-    text = " ".join(text.split())
-    assert re.search(r"\(N, [A-Z]\w*, ", text)  # shapes
-    assert re.search(r"Raises|errors", text)
-    if re.search(r" as (in|given to) `", text):
-        return  # that is where the rest is
-    for argument in set(inspect.signature(function).parameters) - {"algorithm", "out"}:
-        assert re.search(rf"\b{argument}\b", text), argument
 
 
 def test_signatures_are_those_of_the_design():

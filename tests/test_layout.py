@@ -4,13 +4,14 @@ import inspect
 
 import numpy as np
 import pytest
-from kernel_cases import FORMATS, arranged, calls, integers, same_bits
+from kernel_cases import FORMATS, arranged, call, changed, integers, same_bits, several
 
+from benchmarks.calls import function
 from upconv import kernels
 from upconv.kernels import reference
+from upconv.kernels.op import OPERATORS
 
-CALLS = calls()
-WITH_OUT = [name for name, (function, *_) in CALLS.items() if "out" in inspect.signature(function).parameters]
+WITH_OUT = [name for name in OPERATORS if "out" in inspect.signature(function(name)).parameters]
 
 
 def rng():
@@ -21,24 +22,20 @@ def channels_are_neighbours(x):
     return x.strides[1] == x.itemsize
 
 
-def in_format(value, format):
-    """Maps in `format`, lists of maps too; anything else as it is."""
-    if isinstance(value, list):
-        return [in_format(each, format) for each in value]
-    if not isinstance(value, np.ndarray) or value.ndim != 4:
-        return value
-    return np.ascontiguousarray(value) if format == "contiguous" else kernels.channels_last(value)
+def in_format(format):
+    """What brings a map into `format`."""
+    convert = np.ascontiguousarray if format == "contiguous" else kernels.channels_last
+    return lambda x: convert(x) if x.ndim == 4 else x
 
 
 @pytest.mark.parametrize("format", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", OPERATORS)
 def test_a_result_has_the_format_of_its_input(name, format):
-    function, arguments, keywords = CALLS[name]
-    results = function(*(in_format(argument, format) for argument in arguments), **keywords)
-    for result in results if isinstance(results, tuple) else (results,):
+    arguments = {argument: changed(value, in_format(format)) for argument, value in call(name).items()}
+    for result in several(function(name)(**arguments)):
         if result.ndim == 4 and name.endswith("_weight"):
             assert channels_are_neighbours(result)
-        elif result.ndim == 4:
+        elif result.ndim == 4 and result[0, 0].size > 1:  # else both formats are the same
             assert result.flags.c_contiguous == (format == "contiguous")
             assert channels_are_neighbours(result) == (format == "channels_last")
 
@@ -88,18 +85,13 @@ def amid(shape, dtype, kind):
     return buffer, view
 
 
-def first(result):
-    """What `out` stands for: the result, or the first of several."""
-    return result[0] if isinstance(result, tuple) else result
-
-
 @pytest.mark.parametrize("kind", ["channels", "pixels", "contiguous", "backwards"])
 @pytest.mark.parametrize("name", WITH_OUT)
 def test_out_is_filled_and_nothing_beside_it(name, kind):
-    function, arguments, keywords = CALLS[name]
-    expected = first(function(*arguments, **keywords))
+    arguments = call(name)
+    expected = several(function(name)(**arguments))[0]
     buffer, out = amid(expected.shape, expected.dtype, kind)
-    assert first(function(*arguments, **keywords, out=out)) is out
+    assert several(function(name)(**arguments | {"out": out}))[0] is out
     np.testing.assert_array_equal(out, expected)
     out[...] = 7
     assert (buffer == 7).all()
@@ -107,8 +99,8 @@ def test_out_is_filled_and_nothing_beside_it(name, kind):
 
 @pytest.mark.parametrize("name", WITH_OUT)
 def test_a_wrong_out_is_refused(name, traced):
-    function, arguments, keywords = CALLS[name]
-    right = first(function(*arguments, **keywords))
+    arguments = call(name)
+    right = several(function(name)(**arguments))[0]
     fixed = right.copy()
     fixed.flags.writeable = False
     traced.clear()
@@ -120,7 +112,7 @@ def test_a_wrong_out_is_refused(name, traced):
         (fixed, ValueError, "out must be writable, got a read-only array"),
     ):
         with pytest.raises(error, match=f"^{name}: {message}"):
-            function(*arguments, **keywords, out=out)
+            function(name)(**arguments | {"out": out})
     assert not traced
 
 
@@ -135,13 +127,13 @@ def test_in_place_and_overlapping():
     same_bits(kernels.conv2d(same, weight, padding=1, out=same), expected, np.float64)
     assert np.shares_memory(kernels.relu(same, out=same), same)
     np.testing.assert_array_equal(same, np.maximum(expected, 0))
-    for function in (kernels.relu_input, kernels.add):
+    for operator in (kernels.relu_input, kernels.add):
         both = [x.copy(order="K"), x.copy(order="K")]
-        expected = function(*both)
-        np.testing.assert_array_equal(function(*both, out=both[1]), expected)
+        expected = operator(*both)
+        np.testing.assert_array_equal(operator(*both, out=both[1]), expected)
         shifted = np.zeros((1, 6, 8, 4)).transpose(0, 3, 1, 2)
         shifted[..., 1:] = x
-        np.testing.assert_array_equal(function(shifted[..., 1:], x, out=shifted[..., :-1]), expected)
+        np.testing.assert_array_equal(operator(shifted[..., 1:], x, out=shifted[..., :-1]), expected)
     contiguous = np.ascontiguousarray(x)
     np.testing.assert_array_equal(kernels.relu(contiguous, out=contiguous), np.maximum(x, 0))
     weight_itself = integers(rng(), (4, 4, 3, 3))

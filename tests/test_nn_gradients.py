@@ -1,55 +1,14 @@
 """Every functional, and whole small U-Nets, against finite differences in float64; what the gradients cost."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from nn_cases import check, leaves, rand, slope, units
 
-from upconv import kernels, nn
+from upconv import nn
 
 F = nn.functional
-STEP = 1e-7  # small, so that hardly any unit crosses a kink; rounding then errs by about 1e-9
-
-
-def rand(*shape, seed=0):
-    return np.random.default_rng([seed, *shape]).standard_normal(shape)
-
-
-def leaves(*arrays):
-    return [nn.Tensor(array, requires_grad=True) for array in arrays]
-
-
-def slope(loss, array, direction):
-    """(loss(array + s d) - loss(array - s d)) / 2 s, the array changed in place and back."""
-    before = array.copy()
-    with nn.no_grad():
-        array[...] = before + STEP * direction
-        above = loss().item()
-        array[...] = before - STEP * direction
-        below = loss().item()
-    array[...] = before
-    return (above - below) / (2 * STEP)
-
-
-def units(shape):
-    for index in np.ndindex(shape):
-        direction = np.zeros(shape)
-        direction[index] = 1
-        yield index, direction
-
-
-def check(function, *inputs):
-    """All elements of all inputs, under a random linear functional of the result."""
-    weights = rand(*function(*inputs).shape, seed=7)
-
-    def loss():
-        return (function(*inputs) * weights).sum()
-
-    loss().backward()
-    for x in inputs:
-        expected = np.empty(x.shape)
-        for index, direction in units(x.shape):
-            expected[index] = slope(loss, x.data, direction)
-        assert x.grad.dtype == np.float64
-        np.testing.assert_allclose(x.grad, expected, rtol=0, atol=1e-6 * max(1, abs(expected).max()))
 
 
 @pytest.mark.parametrize("activation", [None, "relu"])
@@ -178,43 +137,28 @@ def test_the_gradient_of_the_image():
     check(model, *leaves(images))
 
 
-def count_calls(monkeypatch, *names):
-    """Count the calls of these kernels."""
-    calls = dict.fromkeys(names, 0)
-
-    def counted(name, function):
-        def call(*args, **kwargs):
-            calls[name] += 1
-            return function(*args, **kwargs)
-
-        return call
-
-    for name in names:
-        monkeypatch.setattr(kernels, name, counted(name, getattr(kernels, name)))
-    return calls
-
-
-def test_no_more_is_computed_than_needed(monkeypatch):
-    convolution = ["conv2d", "conv2d_input", "conv2d_weight", "bias_relu_input", "channel_sum"]
-    names = [*convolution, "relu", "relu_input", "max_pool2d", "max_pool2d_offsets"]
+def test_no_more_is_computed_than_needed(traced):
     model, images, loss = unet_case(2, True, 8)
-    calls = count_calls(monkeypatch, *names)
     loss().backward()
     # 10 convolutions of 3x3, each with its ReLU, and the head; two up-convolutions; the image needs no gradient; and
     # pooling keeps offsets alone
-    assert calls == dict(zip(names, [11, 10, 11, 10, 3, 0, 0, 0, 2], strict=True))
+    assert Counter(traced) == {
+        **{"conv2d": 11, "conv2d_input": 10, "conv2d_weight": 11, "bias_relu_input": 10, "channel_sum": 3},
+        **{"conv_transpose2d": 2, "conv_transpose2d_input": 2, "conv_transpose2d_weight": 2},
+        **{"max_pool2d_offsets": 2, "max_pool2d_input": 2, "add": 2, "cross_entropy": 1, "cross_entropy_input": 1},
+    }
+    traced.clear()
     with nn.no_grad():
         model(images)
-    assert calls["max_pool2d"] == 2 and calls["max_pool2d_offsets"] == 2
+    assert Counter(traced) == {"conv2d": 11, "conv_transpose2d": 2, "max_pool2d": 2}
 
 
-def test_frozen_parameters_cost_nothing(monkeypatch):
+def test_frozen_parameters_cost_nothing(traced):
     model, _, loss = unet_case(2, True, 8)
     for parameter in model.enc.parameters():
         parameter.requires_grad = False
-    calls = count_calls(monkeypatch, "conv2d_weight", "max_pool2d_input")
     loss().backward()
-    assert calls == {"conv2d_weight": 5, "max_pool2d_input": 0}
+    assert traced.count("conv2d_weight") == 5 and "max_pool2d_input" not in traced
     assert all(parameter.grad is None for parameter in model.enc.parameters())
 
 

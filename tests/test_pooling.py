@@ -1,43 +1,26 @@
-"""Max-pooling and unpooling against the reference, to the last bit: ties, NaN, padding, duplicates."""
+"""Max-pooling against the reference, to the last bit: ties, NaN, padding, dilation, large windows, single images."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DTYPES, FORMATS, arranged, integers, plane, same_bits
+from kernel_cases import arranged, integers, plane, same_bits
+from pooling_cases import dtypes, formats, poolings, seeds, taken_for_large
 
 from upconv import kernels
 from upconv.kernels import reference
 
-seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
-dtypes, formats = st.sampled_from(DTYPES), st.sampled_from(FORMATS)
-channels = st.sampled_from((1, 2, 3, 15, 16, 17, 33))
 VALUES = [-np.inf, -1, -1, 0, 0, 1, 1, np.nan]  # few, so that ties are common
 
 
-@st.composite
-def poolings(draw):
-    """(x shape, output size, the reference's window, ceil_mode)."""
-    ceil_mode = draw(st.booleans())
-    axes = []
-    for _ in range(2):
-        kernel, stride, dilation = draw(st.integers(1, 4)), draw(st.integers(1, 4)), draw(st.integers(1, 3))
-        extent = dilation * (kernel - 1) + 1
-        before, after = draw(st.integers(0, extent // 2)), draw(st.integers(0, extent // 2))
-        size = max(1, extent - before - after) + draw(st.integers(0, 8))
-        free = size + before + after - extent
-        windows = -(-free // stride) + 1 if ceil_mode else free // stride + 1
-        if ceil_mode and (windows - 1) * stride >= size + before:  # the last must start in the map or before it
-            windows -= 1
-        axes.append((size, windows, kernel, stride, (before, after), dilation))
-    size, windows, *values = zip(*axes, strict=True)
-    window = dict(zip(("kernel_size", "stride", "padding", "dilation"), values, strict=True))
-    return (draw(st.integers(1, 3)), draw(channels), *size), windows, window, ceil_mode
-
-
 @settings(max_examples=300)
-@given(poolings(), seeds, dtypes, formats)
-def test_pooling_its_indices_and_its_gradient(case, rng, dtype, format):
+@given(poolings(), seeds, dtypes, formats, st.booleans())
+def test_pooling_its_indices_and_its_gradient(case, rng, dtype, format, large):
+    with taken_for_large(large):
+        check_pooling(case, rng, dtype, format)
+
+
+def check_pooling(case, rng, dtype, format):
     shape, output_size, window, ceil_mode = case
     x = arranged(rng.choice(VALUES, shape).astype(dtype), format)
     given = window | {"ceil_mode": ceil_mode}
@@ -99,44 +82,45 @@ def test_the_stride_is_the_kernel_unless_given():
     np.testing.assert_array_equal(dx, kernels.max_pool2d_input(x.shape, offsets, y, (3, 2), stride=(3, 2)))
 
 
-@settings(max_examples=100)
-@given(
-    st.tuples(st.integers(1, 3), channels, st.integers(1, 4), st.integers(1, 4)),
-    st.tuples(st.integers(0, 1), st.integers(-1, 1)),
-    *(seeds, dtypes, formats),
-    st.sampled_from((np.int64, np.uint8, np.int32, np.uint64)),
-)
-def test_unpooling_with_duplicates_and_its_gradient(shape, more, rng, dtype, format, index_dtype):
-    size = 2 * shape[2] + more[0], 2 * shape[3] + more[1]
-    x = arranged(integers(rng, shape, dtype), format)
-    indices = rng.integers(0, size[0] * size[1], shape).astype(index_dtype)
-    indices = arranged(indices, format) if format not in ("slice", "spread") else indices
-    expected = reference.max_unpool2d(x, indices, output_size=size)
-    same_bits(kernels.max_unpool2d(x, indices, 2, output_size=size), expected, dtype)
-    grad = arranged(integers(rng, expected.shape, dtype), format)
-    dx = kernels.max_unpool2d_input(grad, indices)
-    same_bits(dx, reference.max_unpool2d_input(grad, indices), dtype)
-    assert (expected * grad).sum() == (x * dx).sum()  # its adjoint
+def test_one_image():
+    x = integers(np.random.default_rng(0), (3, 7, 6))
+    y, indices = kernels.max_pool2d(x[None], 3, stride=2, padding=1, return_indices=True)
+    same_bits(kernels.max_pool2d(x, 3, stride=2, padding=1), y[0], np.float64)
+    results = kernels.max_pool2d(x, 3, stride=2, padding=1, return_indices=True)
+    same_bits(results[0], y[0], np.float64)
+    same_bits(results[1], indices[0], np.int64)
+    _, offsets = kernels.max_pool2d_offsets(x, 3, stride=2, padding=1)
+    same_bits(kernels.max_pool2d_indices(x.shape, offsets, 3, stride=2, padding=1), indices[0], np.int64)
+    dx = kernels.max_pool2d_input(x.shape, offsets, y[0], 3, stride=2, padding=1)
+    same_bits(dx, kernels.max_pool2d_input((1, 3, 7, 6), offsets[None], y, 3, stride=2, padding=1)[0], np.float64)
 
 
-def test_unpooling_undoes_pooling():
-    x = np.abs(np.random.default_rng(0).standard_normal((2, 5, 9, 12)))
-    y, indices = kernels.max_pool2d(x, (3, 2), return_indices=True)
-    unpooled = kernels.max_unpool2d(y, indices, (3, 2))
-    kept = unpooled != 0
-    assert unpooled.shape == x.shape
-    assert kept.sum() == y.size
-    np.testing.assert_array_equal(unpooled[kept], x[kept])
-    np.testing.assert_array_equal(kernels.max_pool2d(unpooled, (3, 2)), y)
+def test_an_offset_into_the_padding_adds_nothing():
+    offsets, grad = np.zeros((1, 1, 2, 2), np.uint8), np.ones((1, 1, 2, 2))
+    dx = kernels.max_pool2d_input((1, 1, 2, 2), offsets, grad, 2, padding=1)
+    assert dx.tolist() == [[[[0, 0], [0, 1]]]]
+    expected = reference.max_pool2d_input(
+        (1, 1, 2, 2), offsets, grad, kernel_size=(2, 2), stride=(2, 2), padding=((1, 1), (1, 1)), dilation=(1, 1)
+    )
+    same_bits(dx, expected, np.float64)
 
 
-@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 4, 4)])
+@pytest.mark.parametrize("shape", [(0, 3, 4, 4), (2, 0, 4, 4), (0, 4, 4)])
 def test_empty_maps(shape):
     x = np.zeros(shape)
     y, offsets = kernels.max_pool2d_offsets(x, 2)
-    assert y.shape == offsets.shape == (*shape[:2], 2, 2)
+    assert y.shape == offsets.shape == (*shape[:-2], 2, 2)
     _, indices = kernels.max_pool2d(x, 2, return_indices=True)
     assert kernels.max_pool2d_input(shape, offsets, y, 2).shape == shape
     assert kernels.max_pool2d_indices(shape, offsets, 2).shape == indices.shape
-    assert kernels.max_unpool2d(y, indices, 2).shape == shape
-    assert kernels.max_unpool2d_input(x, indices).shape == y.shape
+
+
+@pytest.mark.parametrize("offset", [-1, 4, 2**32, 2**32 + 1])
+def test_offsets_that_are_no_tap_are_refused(offset):
+    offsets = np.full((1, 1, 2, 2), offset)
+    for call in (
+        lambda: kernels.max_pool2d_indices((1, 1, 4, 4), offsets, 2),
+        lambda: kernels.max_pool2d_input((1, 1, 4, 4), offsets, np.zeros((1, 1, 2, 2)), 2),
+    ):
+        with pytest.raises(IndexError, match=f"offsets must be in 0..3, got {offset}"):
+            call()

@@ -7,30 +7,30 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 
 import numpy as np
 import pytest
-from kernel_cases import calls
+from kernel_cases import call, several
 
+from benchmarks.calls import function
 from upconv import kernels
 from upconv.kernels.cpu import parallel
 from upconv.kernels.op import OPERATORS
 
-CALLS = calls(size=40)
+
+@cache
+def arguments(name):
+    """Of a call large enough for several threads."""
+    return call(name, size=40)
 
 
 def bits(name):
     """The bytes of an operator's results."""
-    function, arguments, keywords = CALLS[name]
-    results = function(*arguments, **keywords)
-    return b"".join(result.tobytes() for result in (results if isinstance(results, tuple) else (results,)))
+    return b"".join(result.tobytes() for result in several(function(name)(**arguments(name))))
 
 
-def test_the_calls_have_every_operator():
-    assert set(CALLS) == set(OPERATORS)
-
-
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", OPERATORS)
 def test_the_number_of_threads_changes_no_bit(name):
     with kernels.num_threads(1):
         expected = bits(name)
@@ -40,12 +40,12 @@ def test_the_number_of_threads_changes_no_bit(name):
 
 
 def test_several_python_threads_at_once():
-    expected = {name: bits(name) for name in CALLS}
+    expected = {name: bits(name) for name in OPERATORS}
     start = threading.Barrier(8)
 
     def work(first):
         start.wait(60)
-        order = [*CALLS][first:] + [*CALLS][:first]
+        order = [*OPERATORS][first:] + [*OPERATORS][:first]
         return [(name, bits(name)) for name in 3 * order]
 
     with kernels.num_threads(3), ThreadPoolExecutor(8) as pool:
@@ -55,7 +55,7 @@ def test_several_python_threads_at_once():
 
 
 def child(expected):
-    for name in CALLS:
+    for name in OPERATORS:
         assert bits(name) == expected[name], name
 
 
@@ -63,7 +63,7 @@ def child(expected):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_computes_too():
     with kernels.num_threads(3):
-        expected = {name: bits(name) for name in CALLS}  # the parent's threads are awake
+        expected = {name: bits(name) for name in OPERATORS}  # the parent's threads are awake
         process = multiprocessing.get_context("fork").Process(target=child, args=(expected,))
         process.start()
         process.join(120)
@@ -154,8 +154,8 @@ def test_an_error_in_any_thread_is_raised_in_the_caller(who):
     with kernels.num_threads(2):
         with pytest.raises(ArithmeticError, match=who):
             parallel.run(kernel, 2)
-        function, arguments, keywords = CALLS["relu"]
-        np.testing.assert_array_equal(function(*arguments, **keywords), np.maximum(arguments[0], 0))
+        x = arguments("relu")["x"]
+        np.testing.assert_array_equal(kernels.relu(x), np.maximum(x, 0))
 
 
 def test_setting_the_number_of_threads():

@@ -47,6 +47,27 @@ def test_tiles_are_exact_at_their_edges(vectors, dtype):
         same_bits(kernels.conv2d_weight(x, weight.shape, y, padding=1), expected, dtype, what)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("ins", "outs"), [(1, 1), (1, 2), (2, 1), (2, 2)])
+def test_groups_side_by_side_are_exact_at_their_edges(vectors, dtype, ins, outs):
+    rng = np.random.default_rng(0)
+    groups = vectors.lanes(np.dtype(dtype)) // outs
+    for count in (*around(groups), 2 * groups + 1):
+        given = PADDED | {"groups": count}
+        shapes = (1, count * ins, 3, 11), (count * outs, ins, 3, 3), (1, count * outs, 3, 11)
+        if count < 2 or vectors.lanes(np.dtype(dtype)) == outs:
+            continue
+        x, weight, y = (integers(rng, shape, dtype) for shape in shapes)
+        for name, arguments in (
+            ("conv2d", (x, weight, None)),
+            ("conv2d_input", (x.shape, weight, y)),
+            ("conv2d_weight", (x, weight.shape, y)),
+        ):
+            more = {"activation": None} if name == "conv2d" else {}
+            expected = getattr(reference, name)(*arguments, **more, **given)
+            same_bits(getattr(kernels, name)(*arguments, padding=1, groups=count), expected, dtype, f"{count} groups")
+
+
 FUSED = llvm.get_host_cpu_features().get("fma") or machine.platform.machine() in ("arm64", "aarch64")
 
 

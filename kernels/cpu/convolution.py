@@ -2,31 +2,18 @@
 
 What `correlate` computes is a correlation with a window that may start anywhere: the convolution itself is one, its
 input gradient (and so a transposed convolution) with stride s is s x s small ones, one for each phase of the pixels it
-writes. `correlate_weight` is the gradient with respect to the weight, of all of them.
+writes; phases of a row that see the same input pixels are filters of one. `correlate_weight` is the gradient with
+respect to the weight, of all of them.
 """
 
-from math import gcd
 from typing import Any
 
 from ..layout import Array, Shape
-from ..window import Pair, Sides
+from ..window import Pair, Window
 from . import machine, tile
-from .correlation import Correlation, correlate
+from .correlation import correlate
 from .gradient import correlate_weight
-
-
-def _phase(residue: int, kernel: int, stride: int, before: int, dilation: int) -> tuple[slice, int]:
-    """The taps that reach output rows residue, residue + stride, ..., last tap first, and the input row of the first.
-
-    Row residue + i * stride gets tap u from input row (residue + i * stride + before - u * dilation) / stride, where
-    that is whole. Going up by stride / gcd taps goes down by dilation / gcd input rows: the taps are taken backwards.
-    """
-    step = stride // gcd(stride, dilation)
-    taps = [u for u in range(kernel) if (residue + before - u * dilation) % stride == 0]
-    if not taps:
-        return slice(0, 0), 0
-    last = taps[-1]
-    return slice(last, None, -step), (residue + before - last * dilation) // stride
+from .phases import phased, whole
 
 
 def direct(
@@ -35,15 +22,13 @@ def direct(
     weight: Array,
     bias: Array | None,
     *,
-    stride: Pair,
-    padding: Sides,
-    dilation: Pair,
     groups: int,
     activation: str | None,
+    **window: Any,
 ) -> None:
     """conv2d: one correlation."""
-    origin = (-padding[0][0], -padding[1][0])
-    correlate([Correlation(outputs[0], weight, origin)], outputs[0], x, stride, dilation, groups, bias, activation)
+    geometry = Window(weight.shape[2:], **window)
+    correlate(whole, outputs[0], x, weight, geometry, groups, bias, activation)
 
 
 def transpose(
@@ -52,28 +37,14 @@ def transpose(
     weight: Array,
     bias: Array | None,
     *,
-    stride: Pair,
-    padding: Sides,
-    dilation: Pair,
     groups: int,
     activation: str | None,
     output_padding: Pair = (0, 0),
+    **window: Any,
 ) -> None:
-    """conv_transpose2d, the input gradient of a convolution: a correlation for each phase of the output."""
-    filters, per_group, *kernel = weight.shape
-    # (in, out / groups) -> (out, in / groups)
-    turned = weight.reshape(groups, filters // groups, per_group, *kernel).swapaxes(1, 2)
-    turned = turned.reshape(groups * per_group, filters // groups, *kernel)
-    phases = []
-    for a in range(min(stride[0], outputs[0].shape[2])):
-        rows, top = _phase(a, kernel[0], stride[0], padding[0][0], dilation[0])
-        for b in range(min(stride[1], outputs[0].shape[3])):
-            columns, left = _phase(b, kernel[1], stride[1], padding[1][0], dilation[1])
-            y = outputs[0][:, :, a :: stride[0], b :: stride[1]]
-            start = a * outputs[0].strides[2] + b * outputs[0].strides[3]
-            phases.append(Correlation(y, turned[:, :, rows, columns], (top, left), start))
-    step = dilation[0] // gcd(stride[0], dilation[0]), dilation[1] // gcd(stride[1], dilation[1])
-    correlate(phases, outputs[0], x, (1, 1), step, groups, bias, activation)
+    """conv_transpose2d, the input gradient of a convolution."""
+    geometry = Window(weight.shape[2:], **window)
+    correlate(phased, outputs[0], x, weight, geometry, groups, bias, activation)
 
 
 def direct_input(outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> None:

@@ -72,7 +72,8 @@ def plan(
 
     cut = blocks(n, (0, h), (0, w), min(max(PATCH // (step * stride[0] * stride[1]), PIXELS), 1024))
     panel_parts = balanced(panels, max(1, FILTERS // across))
-    splits = balanced(len(cut), -(-len(cut) // max(1, ITEMS // (groups * chunks * len(panel_parts)))))
+    count = min(len(cut), max(1, ITEMS // (groups * chunks * len(panel_parts))))
+    splits = [(len(cut) * part // count, len(cut) * (part + 1) // count) for part in range(count)]
     table, most_pixels, patch_bytes = [], 0, 0
     for block in cut:
         n0, n1, i0, i1, j0, j1 = block

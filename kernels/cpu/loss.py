@@ -1,123 +1,254 @@
-"""Softmax and cross-entropy over channels-last maps, in one pass over the logits."""
+"""Cross-entropy and the negative log-likelihood of labelled pixels, and their gradients."""
 
 from functools import cache
-from math import exp, log
 from typing import Any
 
+import numba
 import numpy as np
 
 from ..layout import Array
+from . import mathematics
+from .blocks import LANES, Blocks, Kind, exponentials, loading, unloading
+from .elementwise import apply
+from .elementwise_loss import adding
 from .jit import VIEWS, claim, integers, kernel
-from .parallel import run, strided
+from .stream import streams, write
 
-SPLITS = 16  # partial sums of the loss. It sets the order of the sums, so it must not depend on the threads
-
-
-def _labels(labels: Array, ignore_index: int) -> Array:
-    """(N, H, W) int64, with -1 for every pixel to ignore."""
-    clean = labels.astype(np.int64, order="C")
-    clean[labels == ignore_index] = -1
-    return clean
+WIDTH = 16  # running sums, for all vectors alike
+double = VIEWS["float64"]
 
 
-def cross_entropy(outputs: list[Array], logits: Array, labels: Array, *, ignore_index: int, reduction: str) -> None:
-    """cross_entropy: SPLITS float64 partial sums, added in order."""
-    n, k, h, w = logits.shape
-    partial = np.zeros((SPLITS, 2))
-    clean = _labels(labels, ignore_index)
-    run(
-        _cross_entropy(logits.dtype),
-        SPLITS if logits.size else 0,
-        partial.ctypes.data,
-        strided(logits),
-        clean.ctypes.data,
-        (n, k, h, w),
-    )
-    total, count = 0.0, 0.0
-    for split in partial:
-        total, count = total + split[0], count + split[1]
-    if reduction == "mean":
-        total = total / count if count else np.nan
-    outputs[0][...] = total
+def _weights(weight: Array | None, scores: Array) -> Array:
+    return np.ones(scores.shape[1], scores.dtype) if weight is None else np.ascontiguousarray(weight)
+
+
+def nll_loss(
+    outputs: list[Array],
+    log_probabilities: Array,
+    labels: Array,
+    weight: Array | None,
+    *,
+    ignore_index: int,
+    reduction: str,
+) -> None:
+    """nll_loss."""
+    _loss(_nll, outputs[0], log_probabilities, labels, weight, ignore_index, reduction)
+
+
+def cross_entropy(
+    outputs: list[Array], logits: Array, labels: Array, weight: Array | None, *, ignore_index: int, reduction: str
+) -> None:
+    """cross_entropy."""
+    _loss(_cross_entropy, outputs[0], logits, labels, weight, ignore_index, reduction)
+
+
+def _loss(
+    make: Any, loss: Array, scores: Array, labels: Array, weight: Array | None, ignore_index: int, reduction: str
+) -> None:
+    weights = _weights(weight, scores)
+    sums = Blocks(scores, labels, ignore_index).sums(make, 2 * WIDTH, weights.ctypes.data)
+    total, count = sums.reshape(2, WIDTH).sum(axis=1)
+    with np.errstate(all="ignore"):
+        loss[...] = total / count if reduction == "mean" else total
+
+
+def nll_loss_input(
+    outputs: list[Array],
+    log_probabilities: Array,
+    labels: Array,
+    weight: Array | None,
+    *,
+    ignore_index: int,
+    reduction: str,
+) -> None:
+    """nll_loss_input."""
+    _gradient(_nll_input, outputs[0], log_probabilities, labels, weight, ignore_index, reduction)
 
 
 def cross_entropy_input(
-    outputs: list[Array], logits: Array, labels: Array, *, ignore_index: int, reduction: str
+    outputs: list[Array], logits: Array, labels: Array, weight: Array | None, *, ignore_index: int, reduction: str
 ) -> None:
     """cross_entropy_input."""
-    n, k, h, w = logits.shape
-    clean = _labels(labels, ignore_index)
-    counted = max(1, int(np.count_nonzero(clean >= 0))) if reduction == "mean" else 1
-    run(
-        _cross_entropy_input(logits.dtype),
-        n * h if k else 0,
-        strided(outputs[0]),
-        strided(logits),
-        clean.ctypes.data,
-        (k, h, w),
-        1.0 / counted,
-    )
+    _gradient(_cross_entropy_input, outputs[0], logits, labels, weight, ignore_index, reduction)
+
+
+def _gradient(
+    make: Any, result: Array, scores: Array, labels: Array, weight: Array | None, ignore_index: int, reduction: str
+) -> None:
+    blocks, weights = Blocks(scores, labels, ignore_index), _weights(weight, scores)
+    if reduction == "mean":
+        parts = blocks.counted() if weight is None else blocks.sums(_counted, 1, weights.ctypes.data)[0]
+        with np.errstate(all="ignore"):
+            weights = (weights / np.float64(parts)).astype(scores.dtype)
+    blocks.run(make, result.ctypes.data, weights.ctypes.data, int(streams(result.nbytes)))
+
+
+def _log(words: Any, parameters: Any, x: Any, again: Any) -> Any:
+    return mathematics.log(words, x)
 
 
 @cache
-def _cross_entropy(dtype: np.dtype) -> Any:
-    view, sums = VIEWS[dtype.name], VIEWS["float64"]
+def _counted(kind: Kind) -> Any:
+    """A kernel: the sum of the weights of the pixels that count."""
+    dtype, *_ = kind
+    view = VIEWS[dtype.name]
 
-    @kernel(f"cross_entropy-{dtype}")
-    def cross_entropy(work, scratch, count, partial, logits, labels, shape):  # type: ignore[no-untyped-def]
-        images, classes, rows, columns = shape
+    @kernel(f"labels_counted-{dtype}")
+    def counted(work, scratch, count, partial, room, items, place, labels, shape, weights):  # type: ignore[no-untyped-def]
+        _, columns, classes, most, _, ignored = shape
+        per_row, weight = (columns + most - 1) // most, view(weights, classes)
         split = claim(work)
         while split < count:
-            total, pixels = 0.0, 0
-            for row in range(split * images * rows // count, (split + 1) * images * rows // count):
-                n, i = row // rows, row % rows
-                label = integers(labels + row * columns * 8, columns)
-                for j in range(columns):
-                    if label[j] < 0:
-                        continue
-                    z = view(logits[0] + n * logits[1] + i * logits[2] + j * logits[3], classes)
-                    largest = z[0]
-                    for k in range(classes):
-                        largest = max(largest, z[k])
-                    denominator = 0.0
-                    for k in range(classes):
-                        denominator += exp(z[k] - largest)
-                    total += log(denominator) - (z[label[j]] - largest)
-                    pixels += 1
-            result = sums(partial + 16 * split, 2)
-            result[0], result[1] = total, pixels
+            total = 0.0
+            for item in range(split * items // count, (split + 1) * items // count):
+                first = item % per_row * most
+                some = min(most, columns - first)
+                label = integers(labels + (item // per_row * columns + first) * 8, some)
+                for j in range(some):
+                    if label[j] != ignored:
+                        total += weight[label[j]]
+            double(partial + 8 * split, 1)[0] = total
+            split = claim(work)
+
+    return counted
+
+
+@cache
+def _nll(kind: Kind) -> Any:
+    """A kernel: the sums of the weighted losses, and of the weights."""
+    dtype, *_ = kind
+    view = VIEWS[dtype.name]
+
+    @kernel(f"nll_loss-{dtype}")
+    def nll(work, scratch, count, partial, room, items, place, labels, shape, weights):  # type: ignore[no-untyped-def]
+        rows, columns, classes, most, _, ignored = shape
+        per_row, weight = (columns + most - 1) // most, view(weights, classes)
+        split = claim(work)
+        while split < count:
+            total, parts = (
+                double(partial + 8 * room * split, WIDTH),
+                double(partial + 8 * (room * split + WIDTH), WIDTH),
+            )
+            for item in range(split * items // count, (split + 1) * items // count):
+                row, first = item // per_row, item % per_row * most
+                some = min(most, columns - first)
+                label = integers(labels + (row * columns + first) * 8, some)
+                at = place[0] + row // rows * place[1] + row % rows * place[2] + first * place[3]
+                for j in range(some):
+                    if label[j] != ignored:
+                        own = numba.float64(weight[label[j]])
+                        total[j % WIDTH] -= own * view(at + j * place[3], classes)[label[j]]
+                        parts[j % WIDTH] += own
+            split = claim(work)
+
+    return nll
+
+
+@cache
+def _cross_entropy(kind: Kind) -> Any:
+    """A kernel: the same of the logarithm of softmax."""
+    dtype, lanes, few, tile = kind
+    view, size = VIEWS[dtype.name], dtype.itemsize
+    load, exponents, add = loading(kind), exponentials(kind, stored=False), adding("product", dtype)
+    logarithms = apply(_log, dtype, lanes)
+
+    @kernel(f"cross_entropy-{dtype}x{lanes}-{few}-{tile}")
+    def cross_entropy(work, scratch, count, partial, room, items, place, labels, shape, weights):  # type: ignore[no-untyped-def]
+        rows, columns, classes, most, pitch, ignored = shape
+        per_row, weight = (columns + most - 1) // most, view(weights, classes)
+        largest = scratch + classes * pitch * size
+        totals, owns, ones = largest + pitch * size, largest + 2 * pitch * size, largest + 3 * pitch * size
+        view(ones, most)[:] = 1
+        split = claim(work)
+        while split < count:
+            total, parts = partial + 8 * room * split, partial + 8 * (room * split + WIDTH)
+            for item in range(split * items // count, (split + 1) * items // count):
+                row, first = item // per_row, item % per_row * most
+                some = min(most, columns - first)
+                padded = (some + LANES - 1) // LANES * LANES
+                label = integers(labels + (row * columns + first) * 8, some)
+                at = place[0] + row // rows * place[1] + row % rows * place[2] + first * place[3]
+                load(scratch, at, place[3], label, ignored, some, classes, pitch)
+                exponents(scratch, classes, pitch * size, padded, largest, totals)
+                logarithms(totals, totals, totals, (), 0, 0, padded, 0)
+                loss, logarithm, own = view(largest, padded), view(totals, padded), view(owns, padded)
+                for j in range(some):
+                    k = label[j] if label[j] != ignored else 0
+                    loss[j] -= view(scratch + (k * pitch + j) * size, 1)[0]
+                    own[j] = weight[k] if label[j] != ignored else 0
+                own[some:] = 0
+                for j in range(padded):
+                    loss[j] += logarithm[j]
+                add(total, largest, owns, padded)
+                add(parts, owns, ones, padded)
             split = claim(work)
 
     return cross_entropy
 
 
 @cache
-def _cross_entropy_input(dtype: np.dtype) -> Any:
-    view = VIEWS[dtype.name]
+def _nll_input(kind: Kind) -> Any:
+    """A kernel: the gradient, from weights that are divided already."""
+    dtype, *_ = kind
+    view, size, put = VIEWS[dtype.name], dtype.itemsize, write(dtype)
 
-    @kernel(f"cross_entropy_input-{dtype}")
-    def cross_entropy_input(work, scratch, count, grad, logits, labels, shape, scale):  # type: ignore[no-untyped-def]
-        classes, rows, columns = shape
-        row = claim(work)
-        while row < count:
-            n, i = row // rows, row % rows
-            label = integers(labels + row * columns * 8, columns)
-            for j in range(columns):
-                z = view(logits[0] + n * logits[1] + i * logits[2] + j * logits[3], classes)
-                result = view(grad[0] + n * grad[1] + i * grad[2] + j * grad[3], classes)
-                if label[j] < 0:
-                    for k in range(classes):
-                        result[k] = 0
-                    continue
-                largest = z[0]
-                for k in range(classes):
-                    largest = max(largest, z[k])
-                denominator = 0.0
-                for k in range(classes):
-                    result[k] = exp(z[k] - largest)
-                    denominator += result[k]
-                for k in range(classes):
-                    result[k] = (result[k] / denominator - (1 if k == label[j] else 0)) * scale
-            row = claim(work)
+    @kernel(f"nll_loss_input-{dtype}")
+    def nll_input(work, scratch, count, place, labels, shape, result, weights, stream):  # type: ignore[no-untyped-def]
+        _, columns, classes, most, _, ignored = shape
+        per_row, weight = (columns + most - 1) // most, view(weights, classes)
+        block = view(scratch, most * classes)
+        item = claim(work)
+        while item < count:
+            row, first = item // per_row, item % per_row * most
+            some = min(most, columns - first)
+            start = row * columns + first
+            label = integers(labels + start * 8, some)
+            block[:] = 0
+            for j in range(some):
+                if label[j] != ignored:
+                    block[j * classes + label[j]] = -weight[label[j]]
+            put(result + start * classes * size, scratch, some * classes, stream)
+            item = claim(work)
+
+    return nll_input
+
+
+@cache
+def _cross_entropy_input(kind: Kind) -> Any:
+    """A kernel: the gradient, from weights that are divided already."""
+    dtype, lanes, few, tile = kind
+    view, size, put = VIEWS[dtype.name], dtype.itemsize, write(dtype)
+    load, unload, exponents = loading(kind), unloading(kind), exponentials(kind, stored=True)
+
+    @kernel(f"cross_entropy_input-{dtype}x{lanes}-{few}-{tile}")
+    def cross_entropy_input(work, scratch, count, place, labels, shape, result, weights, stream):  # type: ignore[no-untyped-def]
+        rows, columns, classes, most, pitch, ignored = shape
+        per_row, weight = (columns + most - 1) // most, view(weights, classes)
+        largest = scratch + classes * pitch * size
+        totals, ready = largest + pitch * size, largest + 2 * pitch * size
+        item = claim(work)
+        while item < count:
+            row, first = item // per_row, item % per_row * most
+            some = min(most, columns - first)
+            start = row * columns + first
+            label = integers(labels + start * 8, some)
+            at = place[0] + row // rows * place[1] + row % rows * place[2] + first * place[3]
+            load(scratch, at, place[3], label, ignored, some, classes, pitch)
+            exponents(scratch, classes, pitch * size, some, largest, totals)
+            own, factor = view(largest, some), view(totals, some)
+            for j in range(some):
+                own[j] = weight[label[j]] if label[j] != ignored else 0
+            for j in range(some):
+                factor[j] = own[j] / factor[j]
+            for k in range(classes):
+                value = view(scratch + k * pitch * size, some)
+                for j in range(some):
+                    value[j] *= factor[j]
+            for j in range(some):
+                if label[j] != ignored:
+                    view(scratch + (label[j] * pitch + j) * size, 1)[0] -= own[j]
+            unload(scratch, ready, label, ignored, some, classes, pitch)
+            put(result + start * classes * size, ready, some * classes, stream)
+            item = claim(work)
 
     return cross_entropy_input

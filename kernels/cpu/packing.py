@@ -7,7 +7,7 @@ import numpy as np
 
 from ..layout import Array
 from ..memory import empty
-from .jit import VIEWS, claim, kernel
+from .jit import VIEWS, claim, integers, kernel
 from .parallel import LINE, SMALL, run
 
 
@@ -17,21 +17,23 @@ def aligned(size: int) -> tuple[Array, int]:
     return memory, -(-memory.ctypes.data // LINE) * LINE
 
 
-def pack(packed: int, weight: Array, groups: int, chunk: int, columns: int) -> None:
-    """Write (group, chunk of channels, panel of filters, kh, kw, channel, filter), a last panel filled up with zeros.
+# A row of the table of panels: bytes from the weight to the group's, bytes to where it is packed, number of the panel,
+# panels and filters of the group, how many filters are one stride apart and bytes from there to the next as many, taps,
+# and bytes between filters, channels and taps.
+PACKED = 13
 
-    packed: address to write to. weight: (K, C / groups, kh, kw), any strides. columns: filters in a panel.
+
+def pack(packed: int, weight: Array, table: int, panels: int, channels: int, chunk: int, columns: int) -> None:
+    """Write (chunk of channels, panel of filters, kh, kw, channel, filter), a last panel filled up with zeros.
+
+    packed: address to write to. table: address of a row for each of the `panels`. columns: filters in a panel.
     """
-    filters, channels, kh, kw = weight.shape
-    filters //= groups
-    panels = -(-filters // columns)
     run(
         _pack(weight.dtype),
-        groups * panels * kh if weight.size else 0,
+        panels if weight.size else 0,
         weight.ctypes.data,
-        weight.strides,
-        (filters, channels, kh, kw),
-        (panels, columns, chunk),
+        table,
+        (channels, chunk, columns),
         packed,
         small=weight.nbytes < SMALL,
     )
@@ -42,36 +44,53 @@ def _pack(dtype: np.dtype) -> Any:
     view, size = VIEWS[dtype.name], dtype.itemsize
 
     @kernel(f"pack-{dtype}")
-    def pack(work, scratch, count, weight, strides, shape, panelling, packed):  # type: ignore[no-untyped-def]
-        filters, channels, kh, kw = shape
-        panels, columns, chunk = panelling
+    def pack(work, scratch, count, weight, table, sizes, packed):  # type: ignore[no-untyped-def]
+        channels, chunk, columns = sizes
         item = claim(work)
         while item < count:
-            group, panel, u = item // (panels * kh), item // kh % panels, item % kh
+            row = integers(table + item * 8 * PACKED, PACKED)
+            source, target, panel, panels, filters = weight + row[0], packed + row[1], row[2], row[3], row[4]
+            inner, jump, kh, kw = row[5], row[6], row[7], row[8]
+            per_filter, per_channel, down, right = row[9], row[10], row[11], row[12]
             first = panel * columns
             valid = min(columns, filters - first)
-            for v in range(kw):
-                taken = weight + (group * filters + first) * strides[0] + u * strides[2] + v * strides[3]
-                for begin in range(0, channels, chunk):
-                    now = min(chunk, channels - begin)
-                    at = begin * panels * kh * kw + ((panel * kh + u) * kw + v) * now
-                    rows = packed + (group * panels * channels * kh * kw + at) * columns * size
-                    source = taken + begin * strides[1]
-                    if strides[1] < strides[0]:  # in the order of the source's memory
-                        for k in range(valid):
-                            for c in range(now):
-                                view(rows + (c * columns + k) * size, 1)[0] = view(
-                                    source + k * strides[0] + c * strides[1], 1
-                                )[0]
-                    else:
-                        for c in range(now):
-                            row = view(rows + c * columns * size, columns)
+            # Are they all one stride apart?
+            together = jump == inner * per_filter or first // inner == (first + valid - 1) // inner
+            for u in range(kh):
+                for v in range(kw):
+                    taken = source + u * down + v * right + first // inner * jump + first % inner * per_filter
+                    for begin in range(0, channels, chunk):
+                        now = min(chunk, channels - begin)
+                        at = begin * panels * kh * kw + ((panel * kh + u) * kw + v) * now
+                        rows = target + at * columns * size
+                        origin = taken + begin * per_channel
+                        if not together:
                             for k in range(valid):
-                                row[k] = view(source + k * strides[0] + c * strides[1], 1)[0]
-                    for c in range(now if valid < columns else 0):
-                        row = view(rows + c * columns * size, columns)
-                        for k in range(valid, columns):
-                            row[k] = 0
+                                f = first + k
+                                here = origin + (f // inner - first // inner) * jump
+                                here += (f % inner - first % inner) * per_filter
+                                for c in range(now):
+                                    view(rows + (c * columns + k) * size, 1)[0] = view(here + c * per_channel, 1)[0]
+                        elif per_filter == size:
+                            for c in range(now):
+                                line, given = view(rows + c * columns * size, valid), view(origin + c * per_channel, valid)
+                                for k in range(valid):
+                                    line[k] = given[k]
+                        elif per_channel < per_filter:  # in the order of the source's memory
+                            for k in range(valid):
+                                for c in range(now):
+                                    view(rows + (c * columns + k) * size, 1)[0] = view(
+                                        origin + k * per_filter + c * per_channel, 1
+                                    )[0]
+                        else:
+                            for c in range(now):
+                                line = view(rows + c * columns * size, columns)
+                                for k in range(valid):
+                                    line[k] = view(origin + k * per_filter + c * per_channel, 1)[0]
+                        for c in range(now if valid < columns else 0):
+                            line = view(rows + c * columns * size, columns)
+                            for k in range(valid, columns):
+                                line[k] = 0
             item = claim(work)
 
     return pack

@@ -28,13 +28,22 @@ def blocks(images: int, rows: Pair, columns: Pair, pixels: int) -> list[Block]:
     if 2 * h * w <= pixels:
         return [(*part, *rows, *columns) for part in balanced(images, pixels // (h * w))]
     across = balanced(w, COLUMNS)
-    down = balanced(h, max(1, pixels // across[0][1]))
+    down = evenly(h, -(-h // max(1, pixels // across[0][1])))
     return [
         (image, image + 1, rows[0] + i0, rows[0] + i1, columns[0] + j0, columns[0] + j1)
         for image in range(images)
         for i0, i1 in down
         for j0, j1 in across
     ]
+
+
+def evenly(total: int, parts: int) -> list[Pair]:
+    """Cut range(total) into about `parts` ranges: an even number, or four times one, so that threads finish together."""
+    if parts > 1:
+        whole = 4 if parts > 4 else 2
+        parts = -(-parts // whole) * whole
+    parts = min(parts, total)
+    return [(total * part // parts, total * (part + 1) // parts) for part in range(parts)]
 
 
 def inside(origin: int, taps: int, dilation: int, stride: int, length: int, outputs: int) -> Pair:
@@ -57,9 +66,9 @@ def framed(images: int, size: Pair, inner: tuple[Pair, Pair], pixels: int) -> li
         (rows, (0, columns[0])),
         (rows, (columns[1], w)),
     ]
-    return [(block, True) for part in frame for block in blocks(images, *part, pixels)] + [
-        (block, False) for block in blocks(images, rows, columns, pixels)
-    ]
+    whole = [(block, False) for block in blocks(images, rows, columns, pixels)]
+    # The small blocks last: threads finish together.
+    return whole + [(block, True) for part in frame for block in blocks(images, *part, pixels)]
 
 
 def pitch(channels: int, size: int) -> int:

@@ -13,8 +13,8 @@ LIGHT = 160
 
 # An item: images, rows, columns and panels (from, to); group; bytes to its weights and outputs; bytes between output
 # images, rows, pixels; input row and column of the first tap of output (0, 0); taps; size of the patch; whether it
-# needs one.
-FIELDS = 21
+# needs one; filters, how many of them lie side by side in the output, and bytes from there to the next as many.
+FIELDS = 24
 
 
 @cache
@@ -29,21 +29,21 @@ def compiled(shape: tile.Tile) -> Any:
 
     @kernel(f"product-{shape.name}")
     def product(  # type: ignore[no-untyped-def]
-        work, scratch, count, items, x, y, weight, bias, map_size, stride, dilation, sizes, room, flags
+        work, scratch, count, items, x, y, weight, bias, map_size, stride, dilation, sizes, room, spare_row_bytes, flags
     ):
-        channels, filters, chunk, step = sizes
+        channels, most_panels, chunk, step = sizes
         merged, rectify = flags
-        panels = (filters + COLUMNS - 1) // COLUMNS
         # scratch: where each pixel is read and written, the runs' distances, rows for what no pixel wants, the patch
         reads, writes = scratch, scratch + 8 * room[0]
         offsets = writes + 8 * room[0]
         spare = offsets + 8 * room[1]
-        spares = spare + panels * COLUMNS * SIZE * ROWS
+        spare_rows = spare + spare_row_bytes
+        spares = spare_rows + COLUMNS * SIZE * ROWS
         patch = (spares + 8 * ROWS + 63) // 64 * 64
         read, write = integers(reads, room[0]), integers(writes, room[0])
         offset, spare_row = integers(offsets, room[1]), integers(spares, ROWS)
         for r in range(ROWS):
-            spare_row[r] = spare + r * COLUMNS * SIZE
+            spare_row[r] = spare_rows + r * COLUMNS * SIZE
 
         number = claim(work)
         while number < count:
@@ -52,6 +52,8 @@ def compiled(shape: tile.Tile) -> Any:
             group, weights, result, yn, yh, yw = item[8], weight + item[9], y + item[10], item[11], item[12], item[13]
             top, left, kh, kw = item[14], item[15], item[16], item[17]
             rows, columns, patched = item[18], item[19], item[20]
+            filters, inner, jump = item[21], item[22], item[23]
+            panels = (filters + COLUMNS - 1) // COLUMNS
             source = x[0] + group * channels * SIZE
 
             pixels = 0
@@ -93,8 +95,8 @@ def compiled(shape: tile.Tile) -> Any:
                     t, panel = step_number // (last - first), first + step_number % (last - first)
                     w = weights + (done * panels + panel * now) * kh * kw * COLUMNS * SIZE
                     valid = min(COLUMNS, filters - panel * COLUMNS)
-                    start = bias + (group * panels + panel) * COLUMNS * SIZE
-                    column = panel * COLUMNS * SIZE
+                    start = bias + (group * most_panels + panel) * COLUMNS * SIZE
+                    column = panel * COLUMNS // inner * jump + panel * COLUMNS % inner * SIZE
                     at = 8 * t * ROWS
                     if light and t + 1 < tiles:
                         for r in range((t + 1) * ROWS, (t + 2) * ROWS):

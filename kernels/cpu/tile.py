@@ -46,9 +46,14 @@ def product_tile(vectors: Vectors, dtype: np.dtype, columns: int) -> Tile:
     for the same arithmetic.
     """
     lanes = vectors.lanes(dtype)
-    wide = columns > lanes
-    rows = {32: (24, 12), 16: (10, 5)}[vectors.registers][wide]
-    return Tile(dtype, lanes, rows, 2 if wide else 1)
+    rows = {32: {2: 12, 1: 24, 3: 8}, 16: {2: 5, 1: 10}}[vectors.registers]
+    costs = {1: 1.13, 2: 1, 3: 1.02}  # measured, of a column that is wanted or not
+
+    def cost(count: int) -> float:
+        return -(-columns // (count * lanes)) * count * costs[count]
+
+    best = min(rows, key=cost)
+    return Tile(dtype, lanes, rows[best], best)
 
 
 def outer_tile(vectors: Vectors, dtype: np.dtype, rows: int, columns: int) -> Tile:

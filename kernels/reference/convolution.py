@@ -12,7 +12,7 @@ def _taps(kernel_size: Pair, stride: Pair, dilation: Pair, positions: Pair) -> l
     That is row i*sh + u*dh, column j*sw + v*dw of the padded plane.
     """
     rows, columns = (
-        [slice(tap * d, tap * d + (n - 1) * s + 1, s) for tap in range(k)]
+        [slice(tap * d, tap * d + max((n - 1) * s + 1, 0), s) for tap in range(k)]
         for k, s, d, n in zip(kernel_size, stride, dilation, positions, strict=True)
     )
     return [(u, v, rows[u], columns[v]) for u in range(kernel_size[0]) for v in range(kernel_size[1])]

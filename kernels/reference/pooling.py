@@ -51,14 +51,18 @@ def max_pool2d_input(
 ) -> Array:
     """dx[n, c, i*sh + u*dh - top, j*sw + v*dw - left] += grad[n,c,i,j], where offsets[n,c,i,j] = u*kw + v.
 
-    The adjoint of `max_pool2d`, its winners held fixed. Shapes: offsets and grad (N, C, H', W'); dx is `input_shape`.
+    The adjoint of `max_pool2d`, its winners held fixed; a winner in the padding adds nothing. Shapes: offsets and grad
+    (N, C, H', W'); dx is `input_shape`.
     """
     n, c, i, j = np.ix_(*map(np.arange, grad.shape))
     u, v = np.divmod(np.asarray(offsets, dtype=np.int64), kernel_size[1])
     rows = i * stride[0] + u * dilation[0] - padding[0][0]
     columns = j * stride[1] + v * dilation[1] - padding[1][0]
+    exists = (rows >= 0) & (rows < input_shape[2]) & (columns >= 0) & (columns < input_shape[3])
     dx = np.zeros(input_shape)
-    np.add.at(dx, (n, c, rows, columns), float64(grad))
+    if exists.any():
+        rows, columns = rows.clip(0, input_shape[2] - 1), columns.clip(0, input_shape[3] - 1)
+        np.add.at(dx, (n, c, rows, columns), np.where(exists, float64(grad), 0))
     return dx
 
 
@@ -104,3 +108,19 @@ def max_unpool2d_input(grad: Array, indices: Array) -> Array:
         dx[..., k] = remaining[*planes, sources[..., k]]
         remaining[*planes, sources[..., k]] = 0
     return dx.reshape(n, c, h, w)
+
+
+def unpool2d(x: Array, *, kernel_size: Pair) -> Array:
+    """y[n, c, i*kh, j*kw] = x[n,c,i,j], 0 elsewhere. Shapes: x (N, C, h, w); y (N, C, h*kh, w*kw).
+
+    Source: Dosovitskiy, Springenberg & Brox 2015, section 3.2.
+    """
+    n, c, h, w = x.shape
+    y = np.zeros((n, c, h * kernel_size[0], w * kernel_size[1]))
+    y[:, :, :: kernel_size[0], :: kernel_size[1]] = x
+    return y
+
+
+def unpool2d_input(grad: Array, *, kernel_size: Pair) -> Array:
+    """dx[n,c,i,j] = grad[n, c, i*kh, j*kw]: the adjoint of `unpool2d`."""
+    return float64(grad[:, :, :: kernel_size[0], :: kernel_size[1]])

@@ -1,0 +1,150 @@
+"""What the losses of labelled pixels share: blocks of pixels in the order of classes, so that vectors are of pixels.
+
+A kernel takes a block of some pixels, whose scores for one class lie side by side in scratch memory, `pitch` numbers
+from class to class.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
+
+from ..layout import Array
+from . import machine, mathematics
+from .elementwise import runs
+from .jit import VIEWS, inlined
+from .parallel import LINE, SMALL, run, strided
+from .turning import kind, turn
+from .vector import Words
+
+Kind = tuple[np.dtype, int, int, int]  # what a kernel is compiled for: dtype, lanes, and what `turn` is compiled for
+
+SPLITS = 64  # partial sums. It sets the order of the sums, so it must not depend on the threads
+LANES = 16  # a block is a multiple of this, which is one of every vector
+MOST = 256  # pixels in a block, fewer where
+NUMBERS = 4096  # there are more scores in it than this
+
+
+class Blocks:
+    """The blocks that channels-last scores and their labels are cut into."""
+
+    def __init__(self, scores: Array, labels: Array, ignored: int) -> None:
+        """scores: (N, K, H, W). labels: (N, H, W), any integers. ignored: the label of pixels that do not count."""
+        n, self.classes, h, w = scores.shape
+        self.dtype = scores.dtype
+        self._labels, self._ignored = np.ascontiguousarray(labels, np.int64), ignored
+        place, rows, columns = strided(scores), h, w
+        if scores.size and runs([scores]).count == 1:  # all pixels are one row
+            place, n, rows, columns = (place[0], 0, 0, self.classes * scores.itemsize), 1, 1, n * h * w
+        self.most = min(MOST, max(1, NUMBERS // max(1, self.classes) // LANES) * LANES)
+        self.pitch = self.most + LANES  # no power of 2, else the classes of a pixel would share a few sets of the cache
+        self.items = n * rows * -(-columns // self.most) if scores.size else 0
+        lanes = machine.vectors().lanes(self.dtype)
+        few, tile = kind(self.classes, lanes) if scores.size else (0, 1)
+        if few and place[3] != few * scores.itemsize:
+            few, tile = 0, 2
+        self._kind: Kind = self.dtype, lanes, few, tile
+        shape = (rows, columns, self.classes, self.most, self.pitch, ignored)
+        self._arguments = (place, self._labels.ctypes.data, shape)
+        self._small = scores.nbytes < SMALL
+
+    def run(self, make: Callable[[Kind], Any], *arguments: Any) -> None:
+        """Run a kernel over all blocks."""
+        self._run(make, self.items, *self._arguments, *arguments)
+
+    def sums(self, make: Callable[[Kind], Any], count: int, *arguments: Any) -> Array:
+        """`count` float64 sums over all pixels: partial sums, which the kernel keeps for each split, added in order."""
+        partial = np.zeros((min(SPLITS, self.items), count))
+        self._run(make, len(partial), partial.ctypes.data, count, self.items, *self._arguments, *arguments)
+        with np.errstate(all="ignore"):  # infinities that cancel or overflow are the caller's
+            return partial.sum(axis=0)
+
+    def counted(self) -> int:
+        """How many pixels count."""
+        return int(np.count_nonzero(self._labels != self._ignored))
+
+    def _run(self, make: Callable[[Kind], Any], items: int, *arguments: Any) -> None:
+        numbers = (2 * self.classes + 4) * self.pitch  # the block, its result, and four numbers for each pixel
+        run(make(self._kind), items, *arguments, scratch=numbers * self.dtype.itemsize + LINE, small=self._small)
+
+
+@cache
+def loading(kind: Kind) -> Any:
+    """A function that brings a block into the order of classes, 0 where pixels do not count or are no more."""
+    dtype, _, few, tile = kind
+    view, size, turned = VIEWS[dtype.name], dtype.itemsize, turn(dtype, few, tile, back=False)
+
+    @inlined
+    def load(block, at, step, label, ignored, some, classes, pitch):  # type: ignore[no-untyped-def]
+        turned(block, at, some, classes, pitch * size, step)
+        for j in range(some, (some + LANES - 1) // LANES * LANES):
+            for k in range(classes):
+                view(block + (k * pitch + j) * size, 1)[0] = 0
+        for j in range(some):
+            if label[j] == ignored:
+                for k in range(classes):
+                    view(block + (k * pitch + j) * size, 1)[0] = 0
+
+    return load
+
+
+@cache
+def unloading(kind: Kind) -> Any:
+    """A function that brings a block back into the order of pixels, 0 where they do not count."""
+    dtype, _, few, tile = kind
+    view, size, turned = VIEWS[dtype.name], dtype.itemsize, turn(dtype, few, tile, back=True)
+
+    @inlined
+    def unload(block, to, label, ignored, some, classes, pitch):  # type: ignore[no-untyped-def]
+        turned(block, to, some, classes, pitch * size, classes * size)
+        for j in range(some):
+            if label[j] == ignored:
+                view(to + j * classes * size, classes)[:] = 0
+
+    return unload
+
+
+@cache
+def exponentials(kind: Kind, *, stored: bool) -> Any:
+    """largest[j] = max over k of z[k,j]; total[j] = sum over k of exp(z[k,j] - largest[j]).
+
+    An intrinsic (block, classes, pitch, count, largest, total): addresses, and pitch in bytes. It computes whole
+    vectors. If `stored`, the exponentials replace z.
+    """
+    dtype, lanes, *_ = kind
+
+    @intrinsic
+    def block_exponentials(typing_context, block, classes, pitch, count, largest, total):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            block, classes, pitch, count, largest, total = arguments
+            words = Words(builder, dtype, lanes)
+            end = builder.mul(classes, pitch)
+
+            def pixels(offset: Any) -> list[Any]:
+                start = builder.add(block, offset)
+
+                def larger(at: Any, so_far: Any) -> list[Any]:
+                    return [words.greater(words.load(builder.add(start, at)), so_far)]
+
+                def add(at: Any, so_far: Any) -> list[Any]:
+                    place = builder.add(start, at)
+                    value = mathematics.exp(words, builder.fsub(words.load(place), most))
+                    if stored:
+                        words.store(value, place)
+                    return [builder.fadd(so_far, value)]
+
+                _, (most,) = words.loop(pitch, end, pitch, [words.load(start)], larger)
+                _, (sums,) = words.loop(words.integer(0), end, pitch, [words.zero()], add)
+                words.store(most, builder.add(largest, offset))
+                words.store(sums, builder.add(total, offset))
+                return []
+
+            words.loop(words.integer(0), builder.mul(count, words.integer(words.size)), lanes * words.size, [], pixels)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 6), emit
+
+    return block_exponentials

@@ -1,0 +1,36 @@
+"""The fully connected layer: a convolution of 1 x 1 pixels, one for each row of x."""
+
+from ..layout import Array
+from ..window import Window
+from . import sums
+from .correlation import correlate
+from .gradient import correlate_weight
+from .phases import whole
+
+ALONE = Window((1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1))
+
+
+def _pixels(x: Array) -> Array:
+    """(M, C) as a channels-last map of one row: (1, C, 1, M)."""
+    return x.T[None, :, None, :]
+
+
+def linear(outputs: list[Array], x: Array, weight: Array, bias: Array | None, *, activation: str | None) -> None:
+    """linear."""
+    correlate(whole, _pixels(outputs[0]), _pixels(x), weight[..., None, None], ALONE, 1, bias, activation)
+
+
+def linear_input(outputs: list[Array], weight: Array, grad: Array) -> None:
+    """linear_input."""
+    linear(outputs, grad, weight.T, None, activation=None)
+
+
+def linear_weight(outputs: list[Array], x: Array, grad: Array) -> None:
+    """linear_weight."""
+    window = {"stride": ALONE.stride, "padding": ALONE.padding, "dilation": ALONE.dilation}
+    correlate_weight(outputs[0][..., None, None], _pixels(x), _pixels(grad), **window, groups=1)
+
+
+def linear_bias(outputs: list[Array], grad: Array) -> None:
+    """linear_bias."""
+    sums.channel_sum(outputs, _pixels(grad))

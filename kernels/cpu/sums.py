@@ -1,0 +1,246 @@
+"""Sums over all pixels of each channel, in float64 and in an order that depends on shape and strides alone."""
+
+from collections.abc import Callable
+from functools import cache
+from math import gcd
+from typing import Any
+
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
+
+from ..layout import Array
+from . import machine
+from .elementwise import CHUNK, runs
+from .jit import VIEWS, claim, kernel
+from .parallel import LINE, SMALL, run
+from .stream import streams
+from .vector import Words
+
+SPLITS = 16, 512  # partial sums of channels-last maps, at least and at most
+BLOCK = 4096  # numbers that one of them takes at a time, about
+PLANE = 65536  # numbers of a plane in one sum
+PARTIAL = 65536  # numbers of all partial sums, about
+SUMS = 16  # running sums of a plane, for all vectors alike
+ROWS = 2  # pixels, or groups of them, for each time the running sums of channels are read and written
+WIDTH = 512  # numbers, about, in a group: shorter and more rows at a time were slower to read
+WIDEST = 1024
+DOUBLE = np.dtype(np.float64)
+
+
+def channel_sum(outputs: list[Array], x: Array) -> None:
+    """channel_sum."""
+    _summed("channel_sum", outputs[0], [x, x, x])
+
+
+def bias_relu_input(outputs: list[Array], y: Array, grad: Array) -> None:
+    """bias_relu_input: relu_input, and the channel sums of what it writes, in one pass."""
+    _summed("bias_relu_input", outputs[1], [outputs[0], y, grad])
+
+
+def _summed(name: str, sums: Array, maps: list[Array]) -> None:
+    """Sum the maps' numbers over all but the channels; in bias_relu_input, those written to the first map."""
+    if not maps[0].size:
+        sums[...] = 0
+        return
+    partial = (_planes if maps[0].ndim == 3 else _pixels)(name, maps)
+    with np.errstate(all="ignore"):  # infinities that cancel or overflow are the caller's, as in the kernel
+        sums[...] = partial.sum(axis=0)
+
+
+def _streams(result: Array, *steps: int) -> int:
+    """1 where a result is written past the caches, for which its rows must begin on cache lines."""
+    first = result.__array_interface__["data"][0]
+    return int(streams(result.nbytes) and not any(step % LINE for step in (first, *steps)))
+
+
+def _pixels(name: str, maps: list[Array]) -> Array:
+    """Partial sums (., channels) of channels-last maps. Few channels are summed as if several pixels were one."""
+    channels, size = maps[0].shape[1], maps[0].itemsize
+    each = runs(maps)
+    fold, whole = 1, SUMS // gcd(channels, SUMS)  # pixels in a group, and in the smallest that ends with a vector
+    if channels < each.length and whole * channels <= WIDEST:
+        fold = whole * max(1, WIDTH // (whole * channels))
+    width = fold * channels
+    block = width * max(1, BLOCK // width)
+    splits = max(SPLITS[0], min(SPLITS[1], maps[0].nbytes // CHUNK, PARTIAL // width))
+    partial = np.zeros((splits, width))
+    run(
+        _pixel_sums(name, maps[0].dtype, machine.vectors().lanes(maps[0].dtype)),
+        splits,
+        partial.ctypes.data,
+        tuple(a.__array_interface__["data"][0] for a in maps),
+        each.steps,
+        each.counts,
+        (each.length, block, width),
+        _streams(maps[0], *each.steps[0], width * size),
+        small=maps[0].nbytes < SMALL,
+    )
+    return partial.reshape(splits * fold, channels)
+
+
+def _planes(name: str, maps: list[Array]) -> Array:
+    """Partial sums (., channels) of maps (N, C, P) whose planes are dense."""
+    n, c, pixels = maps[0].shape
+    pieces = -(-pixels // PLANE)
+    together = max(1, BLOCK // pixels)
+    partial = np.empty((n * pieces, c))
+    run(
+        _plane_sums(name, maps[0].dtype),
+        -(-n * c * pieces // together),
+        partial.ctypes.data,
+        tuple((a.__array_interface__["data"][0], *a.strides[:2]) for a in maps),
+        (n, c, pixels, pieces, together),
+        _streams(maps[0], *maps[0].strides[:2]),
+        small=maps[0].nbytes < SMALL,
+    )
+    return partial
+
+
+def _value(words: Words, name: str, addresses: list[Any], offset: Any, stream: bool) -> Any:
+    """What is summed, as float64: the number at the offset, or what is written there."""
+    builder = words.builder
+    if name == "channel_sum":
+        value = words.load(builder.add(addresses[0], offset))
+    else:
+        value = words.where_not_positive(*(words.load(builder.add(each, offset)) for each in addresses[1:]))
+        (words.stream if stream else words.store)(value, builder.add(addresses[0], offset))
+    return value if words.size == 8 else builder.fpext(value, Words(builder, DOUBLE, words.lanes).vector)
+
+
+@cache
+def _plane_loop(name: str, dtype: np.dtype) -> Any:
+    """An intrinsic (first, second, third, count, stream) -> the sum of `count` numbers."""
+
+    @intrinsic
+    def loop(typing_context, first, second, third, count, stream):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            *addresses, count, stream = arguments
+            words, single, sums = (Words(builder, dtype, SUMS), Words(builder, dtype, 1), Words(builder, DOUBLE, SUMS))
+            end = builder.mul(count, words.integer(words.size))
+            whole = builder.sub(end, words.integer((SUMS - 1) * words.size))
+
+            def body(words: Words, stream: bool = False) -> Callable[..., list[Any]]:
+                return lambda at, total: [builder.fadd(total, _value(words, name, addresses, at, stream))]
+
+            def vectors(stream: bool) -> list[Any]:
+                at, totals = words.loop(words.integer(0), whole, SUMS * words.size, [sums.zero()], body(words, stream))
+                return [at, *totals]
+
+            at, totals = words.choose(stream, lambda: vectors(True), lambda: vectors(False))
+            zero = Words(builder, DOUBLE, 1).zero()
+            _, (rest,) = single.loop(at, end, words.size, [zero], body(single))
+            total = single.element(rest, 0)
+            for lane in range(SUMS):
+                total = builder.fadd(total, sums.element(totals, lane))
+            return total
+
+        return types.float64(*[types.intp] * 5), emit
+
+    return loop
+
+
+@cache
+def _plane_sums(name: str, dtype: np.dtype) -> Any:
+    loop, size, sums = _plane_loop(name, dtype), dtype.itemsize, VIEWS["float64"]
+
+    @kernel(f"{name}-planes-{dtype}")
+    def plane_sums(work, scratch, count, partial, maps, shape, stream):  # type: ignore[no-untyped-def]
+        images, channels, pixels, pieces, together = shape
+        first, second, third = maps
+        total = sums(partial, images * channels * pieces)
+        item = claim(work)
+        while item < count:
+            for part in range(item * together, min((item + 1) * together, images * channels * pieces)):
+                n, piece, c = part // (pieces * channels), part // channels % pieces, part % channels
+                start = piece * PLANE
+                total[part] = loop(
+                    first[0] + n * first[1] + c * first[2] + start * size,
+                    second[0] + n * second[1] + c * second[2] + start * size,
+                    third[0] + n * third[1] + c * third[2] + start * size,
+                    min(PLANE, pixels - start),
+                    stream,
+                )
+            item = claim(work)
+
+    return plane_sums
+
+
+@cache
+def _pixel_loop(name: str, dtype: np.dtype, lanes: int) -> Any:
+    """total[i % width] += the number i, for i < count.
+
+    An intrinsic (total, first, second, third, count, width, stream); total is the address of float64.
+    """
+
+    @intrinsic
+    def loop(typing_context, total, first, second, third, count, width, stream):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            total, *addresses, count, width, stream = arguments
+            wide, single = Words(builder, dtype, lanes), Words(builder, dtype, 1)
+            row = builder.mul(width, wide.integer(wide.size))
+            end = builder.mul(count, wide.integer(wide.size))
+
+            def add_rows(start: Any, rows: int, length: Any, stream: bool) -> list[Any]:
+                """Add rows from the byte `start` on, of `length` bytes each."""
+
+                def body(words: Words, stream: bool) -> Callable[[Any], list[Any]]:
+                    sums = Words(builder, DOUBLE, words.lanes)
+
+                    def one(at: Any) -> list[Any]:
+                        offset = builder.add(start, at)
+                        values = []
+                        for _ in range(rows):
+                            values.append(_value(words, name, addresses, offset, stream))
+                            offset = builder.add(offset, row)
+                        while len(values) > 1:
+                            values = [builder.fadd(*values[i : i + 2]) for i in range(0, len(values), 2)]
+                        place = builder.add(total, builder.mul(at, words.integer(8 // words.size)))
+                        sums.store(builder.fadd(sums.load(place), values[0]), place)
+                        return []
+
+                    return one
+
+                whole = builder.sub(length, wide.integer((lanes - 1) * wide.size))
+                at, _ = wide.loop(wide.integer(0), whole, lanes * wide.size, [], body(wide, stream))
+                return single.loop(at, length, wide.size, [], body(single, False))[1]
+
+            def all_rows(stream: bool) -> list[Any]:
+                at, several = wide.integer(0), builder.mul(row, wide.integer(ROWS))
+                for rows, step in ((ROWS, several), (1, row)):
+                    last = builder.sub(end, builder.sub(step, wide.integer(1)))
+                    at, _ = wide.loop(at, last, step, [], lambda start, rows=rows: add_rows(start, rows, row, stream))
+                add_rows(at, 1, builder.sub(end, at), stream)
+                return []
+
+            wide.choose(stream, lambda: all_rows(True), lambda: all_rows(False))
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 7), emit
+
+    return loop
+
+
+@cache
+def _pixel_sums(name: str, dtype: np.dtype, lanes: int) -> Any:
+    loop, size = _pixel_loop(name, dtype, lanes), dtype.itemsize
+
+    @kernel(f"{name}-{dtype}x{lanes}")
+    def pixel_sums(work, scratch, count, partial, addresses, steps, counts, cut, stream):  # type: ignore[no-untyped-def]
+        rows, columns = counts[1], counts[2]
+        length, block, width = cut
+        pieces = (length + block - 1) // block
+        blocks = counts[0] * rows * columns * pieces
+        split = claim(work)
+        while split < count:
+            total = partial + split * width * 8
+            for part in range(split * blocks // count, (split + 1) * blocks // count):
+                number, start = part // pieces, part % pieces * block
+                n, i, j = number // (rows * columns), number // columns % rows, number % columns
+                first = addresses[0] + n * steps[0][0] + i * steps[0][1] + j * steps[0][2] + start * size
+                second = addresses[1] + n * steps[1][0] + i * steps[1][1] + j * steps[1][2] + start * size
+                third = addresses[2] + n * steps[2][0] + i * steps[2][1] + j * steps[2][2] + start * size
+                loop(total, first, second, third, min(block, length - start), width, stream)
+            split = claim(work)
+
+    return pixel_sums

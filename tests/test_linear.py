@@ -1,0 +1,36 @@
+"""The fully connected layer against the reference, and as a convolution."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_cases import DTYPES, EDGES, integers, same_bits
+
+from upconv import kernels
+from upconv.kernels import reference
+
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+counts = st.one_of(st.integers(0, 5), st.sampled_from(EDGES))
+
+
+@settings(max_examples=150)
+@given(st.lists(st.integers(0, 4), max_size=3), counts, counts, seeds, st.sampled_from(DTYPES), st.booleans())
+def test_all_sides_are_exact_in_small_integers(before, ins, outs, rng, dtype, turned):
+    x, grad = integers(rng, (*before, ins), dtype), integers(rng, (*before, outs), dtype)
+    weight, bias = integers(rng, (outs, ins), dtype), integers(rng, outs, dtype)
+    rows, grads = x.reshape(-1 if x.size else int(np.prod(before)), ins), grad.reshape(int(np.prod(before)), outs)
+    if turned:
+        weight, x = np.asfortranarray(weight), np.asfortranarray(x)
+    for activation in (None, "relu"):
+        expected = reference.linear(rows, weight, bias, activation=activation).reshape(grad.shape)
+        same_bits(kernels.linear(x, weight, bias, activation=activation), expected, dtype)
+    same_bits(kernels.linear_input(weight, grad), reference.linear_input(weight, grads).reshape(x.shape), dtype)
+    same_bits(kernels.linear_weight(x, grad), reference.linear_weight(rows, grads), dtype)
+    same_bits(kernels.linear_bias(grad), reference.linear_bias(grads), dtype)
+
+
+def test_it_is_the_convolution_whose_kernel_is_as_large_as_the_map():
+    """FCN's convolutionalised classifier: Long, Shelhamer & Darrell (2015), section 3.1."""
+    rng = np.random.default_rng(0)
+    x, weight = integers(rng, (3, 5, 4, 6)), integers(rng, (7, 5 * 4 * 6))
+    y = kernels.conv2d(x, weight.reshape(7, 5, 4, 6))
+    np.testing.assert_array_equal(kernels.linear(x.reshape(3, -1), weight), y[:, :, 0, 0])
