@@ -57,7 +57,7 @@ class Op:
     rule: Callable[..., Case]
     reference: Callable[..., Any]
     variants: Sequence[Variant]
-    gradients: dict[str, Callable[..., Any]]  # argument name -> the operator that gives its gradient
+    gradients: dict[Any, Callable[..., Any]]  # argument name, or a tuple of them -> the operator of the gradients
 
     def choose(self, case: Case) -> Variant:
         """The variant asked for, or the first that does not refuse the case."""
@@ -156,7 +156,7 @@ def operator(
     *,
     reference: Callable[..., Any],
     variants: Sequence[Variant],
-    gradients: dict[str, Callable[..., Any]] | None = None,
+    gradients: dict[Any, Callable[..., Any]] | None = None,
 ) -> Callable[[Callable[P, Case]], Callable[P, Any]]:
     """Declare an operator by its rule: see the module's docstring."""
 

@@ -20,7 +20,17 @@ settings.load_profile("upconv")
 KERNEL_TESTS = {
     f"test_{name}.py"
     for name in (
-        *("convolution", "vectors", "pooling", "averaging", "unpooling", "pointwise", "loss", "elementwise_loss", "batchnorm"),
+        *(
+            "convolution",
+            "vectors",
+            "pooling",
+            "averaging",
+            "unpooling",
+            "pointwise",
+            "loss",
+            "elementwise_loss",
+            "batchnorm",
+        ),
         *("normalization", "mathematics"),
         *("layout", "errors", "threads", "cache", "frame"),
     )

@@ -20,14 +20,11 @@ def by_zeros(x, weight, *, stride, padding, dilation, groups, output_padding):
     turned = weight.reshape(groups, ins, outs, *weight.shape[2:]).swapaxes(1, 2)[..., ::-1, ::-1]
     turned = turned.reshape(groups * outs, ins, *weight.shape[2:])
     inserted = kernels.zero_insert2d(x, stride)
-    around = [(0, 0), (0, 0)]
-    cut = []
-    for axis in (0, 1):
-        full = dilation[axis] * (weight.shape[2 + axis] - 1)
-        before, after = full - padding[axis][0], full - padding[axis][1] + output_padding[axis]
-        around.append((max(before, 0), max(after, 0)))
-        cut.append(slice(max(-before, 0), inserted.shape[2 + axis] - max(-after, 0)))
-    padded = np.pad(inserted[:, :, cut[0], cut[1]], around)
+    full = [dilation[axis] * (weight.shape[2 + axis] - 1) for axis in (0, 1)]
+    around = [(0, 0), (0, 0), *((full[axis], full[axis] + output_padding[axis]) for axis in (0, 1))]
+    (top, bottom), (left, right) = padding
+    padded = np.pad(inserted, around)
+    padded = padded[:, :, top : padded.shape[2] - bottom, left : padded.shape[3] - right]
     return kernels.conv2d(padded, turned, dilation=dilation, groups=groups)
 
 

@@ -82,7 +82,22 @@ def product(dtype: np.dtype, lanes: int, ins: int, outs: int) -> Any:
 
     @kernel(f"grouped-{dtype}x{lanes}_{ins}_{outs}")
     def grouped(  # type: ignore[no-untyped-def]
-        work, scratch, count, items, parts, x, y, weight, w_step, bias, map_size, numbers, segment, stride, dilation, rectify
+        work,
+        scratch,
+        count,
+        items,
+        parts,
+        x,
+        y,
+        weight,
+        w_step,
+        bias,
+        map_size,
+        numbers,
+        segment,
+        stride,
+        dilation,
+        rectify,
     ):
         filters, channels = numbers
         xw = stride[1] * x[3]

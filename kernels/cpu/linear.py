@@ -27,8 +27,9 @@ def linear_input(outputs: list[Array], weight: Array, grad: Array) -> None:
 
 def linear_weight(outputs: list[Array], x: Array, grad: Array) -> None:
     """linear_weight."""
-    window = {"stride": ALONE.stride, "padding": ALONE.padding, "dilation": ALONE.dilation}
-    correlate_weight(outputs[0][..., None, None], _pixels(x), _pixels(grad), **window, groups=1)
+    x, grad = _pixels(x), _pixels(grad)
+    dw, one = outputs[0][..., None, None], ALONE
+    correlate_weight(dw, x, grad, stride=one.stride, padding=one.padding, dilation=one.dilation, groups=1)
 
 
 def linear_bias(outputs: list[Array], grad: Array) -> None:

@@ -73,7 +73,10 @@ def _pack(dtype: np.dtype) -> Any:
                                     view(rows + (c * columns + k) * size, 1)[0] = view(here + c * per_channel, 1)[0]
                         elif per_filter == size:
                             for c in range(now):
-                                line, given = view(rows + c * columns * size, valid), view(origin + c * per_channel, valid)
+                                line, given = (
+                                    view(rows + c * columns * size, valid),
+                                    view(origin + c * per_channel, valid),
+                                )
                                 for k in range(valid):
                                     line[k] = given[k]
                         elif per_channel < per_filter:  # in the order of the source's memory

@@ -38,7 +38,7 @@ def blocks(images: int, rows: Pair, columns: Pair, pixels: int) -> list[Block]:
 
 
 def evenly(total: int, parts: int) -> list[Pair]:
-    """Cut range(total) into about `parts` ranges: an even number, or four times one, so that threads finish together."""
+    """Cut range(total) into about `parts` ranges: 2 n or 4 n of them, so that threads finish together."""
     if parts > 1:
         whole = 4 if parts > 4 else 2
         parts = -(-parts // whole) * whole
@@ -66,9 +66,9 @@ def framed(images: int, size: Pair, inner: tuple[Pair, Pair], pixels: int) -> li
         (rows, (0, columns[0])),
         (rows, (columns[1], w)),
     ]
-    whole = [(block, False) for block in blocks(images, rows, columns, pixels)]
+    middle = [(block, False) for block in blocks(images, rows, columns, pixels)]
     # The small blocks last: threads finish together.
-    return whole + [(block, True) for part in frame for block in blocks(images, *part, pixels)]
+    return middle + [(block, True) for part in frame for block in blocks(images, *part, pixels)]
 
 
 def pitch(channels: int, size: int) -> int:
