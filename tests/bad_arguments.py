@@ -3,11 +3,9 @@
 In the messages "..." stands for anything.
 """
 
-import inspect
-
 import numpy as np
 
-from benchmarks.calls import draw, forward_of, function
+from benchmarks.calls import draw, forward_of, parameters
 
 SHAPE = (2, 4, 6, 7)
 FILTERS = {"bias": np.zeros(6), "groups": 2}
@@ -19,6 +17,7 @@ GIVEN = {
 }
 MAPS = ("x", "y", "grad", "logits", "log_probabilities", "target")
 FOR_EACH = ("weight", "bias", "mean", "variance", "pos_weight")  # filter, channel, class
+SLIDING = {"kernel_size", "stride", "indices", "size", "input_shape"}  # operators that take images
 ONE_BY_ONE = ("relu", "leaky_relu", "sigmoid", "tanh", "dropout", "dropout_input")  # any shape is right
 
 
@@ -32,14 +31,18 @@ def refused(operator, name):
     """The rows of one argument of one operator."""
     arguments = right(operator)
     value = arguments[name]
-    optional = inspect.signature(function(operator)).parameters[name].default is None
+    known = parameters(operator)
+    optional = value is None or known[name].default is None
     if name in ("indices", "offsets", "labels"):
         planes = {"max_unpool2d": 36, "max_unpool2d_input": 36}
         return integers(name, value, planes.get(operator, 42) if name == "indices" else 4)
     if name in MAPS or name in FOR_EACH:
         if value is None:
             value = np.ones(4) if name != "pos_weight" else np.ones((4, 1, 1))
-        return floats(operator, name, value, optional)
+        axes = [value[None, None]] if SLIDING & {*known} or name in FOR_EACH else []
+        if operator not in ONE_BY_ONE and not (name in FOR_EACH and "target" in known):  # one number is right for all
+            axes.append(np.zeros(()))
+        return floats(name, value, axes, optional)
     if name == "padding" and operator.startswith("avg_pool2d"):
         return padding(name, sides=False)
     return {
@@ -71,15 +74,14 @@ def refused(operator, name):
 FLAGS = ("ceil_mode", "return_indices", "count_include_pad", "align_corners", "squared")
 
 
-def floats(operator, name, value, optional=False):
+def floats(name, value, axes, optional=False):
     yield (*([] if optional else [None]), 1.5, "x", [[[[1.0]]]]), TypeError, f"{name} must be a NumPy array, got "
     for dtype in (np.int64, np.uint8, np.bool_, np.float16, np.complex64, ">f4", ">f8", object):
         message = f"{name} must be float32 or float64 in native byte order, got {np.dtype(dtype).str}"
         yield (value.astype(dtype),), TypeError, message
     huge = np.broadcast_to(np.float64(0), (*[1] * (value.ndim - 1), 2**31))
     yield (huge,), ValueError, f"{name} must have fewer than 2**31 entries on each axis, got shape ({huge.shape[0]},"
-    if operator not in ONE_BY_ONE:
-        yield (np.zeros(()), value[None, None]), ValueError, "must ..., got "
+    yield axes, ValueError, "must ..., got "
 
 
 def pairs(name, least):
@@ -125,9 +127,9 @@ def shapes(name):
 def integers(name, value, end):
     yield (None, 1, [1]), TypeError, f"{name} must be a NumPy array of integers, got "
     yield [value.astype(dtype) for dtype in ("f4", "?", "c8")], TypeError, f"{name} must be integers, got "
-    yield (value[:1], value[..., :0], value[None]), ValueError, "must have shape (...got ("
+    yield (value[:1], value[:, :1], value[None]), ValueError, "must have shape (...got ("
     for dtype, wrong in (("i1", -1), ("u1", end), ("i8", 2**33), ("i8", -(2**63)), ("u8", 2**63), (">i4", end)):
-        bad = value.astype(dtype)
+        bad = np.zeros(value.shape, dtype)
         bad.flat[-1] = wrong
         yield (bad,), IndexError, f"{name} must be ...0..{end - 1}...got {wrong}"
 
@@ -163,7 +165,7 @@ def out(name):
 
 def lists(name, x):
     yield (None, x, [], iter([x])), TypeError, f"{name} must be a list of at least one array, got "
-    for values, error, message in floats("concatenate", f"{name}[1]", x):
+    for values, error, message in floats(f"{name}[1]", x, [np.zeros(()), x[None]]):
         yield [[x, bad] for bad in values], error, message
     yield ([x, x.astype("f4")],), TypeError, f"{name}[1] must be float64 like the first array, got float32"
     yield ([x, x[..., 1:]],), ValueError, f"{name}[1] must have shape (2, 4, 6, 7), got (2, 4, 6, 6)"

@@ -89,19 +89,65 @@ TOGETHER = {
         ({"x": zeros(1, 1, 0, 2), "padding": 1}, OUTSIDE + "(1, 1)"),
     ],
     "max_pool2d_input": [({"grad": zeros(2, 4, 3, 4)}, "grad must have shape (2, 4, 3, 3), got (2, 4, 3, 4)")],
+    "avg_pool2d": [
+        (
+            {"kernel_size": (7, 1)},
+            "kernel_size with its dilation covers (7, 1) pixels, more than the padded map (6, 7)",
+        ),
+        ({"padding": (1, 2)}, "padding must be at most half of kernel_size, got (1, 2)"),
+    ],
+    "avg_pool2d_input": [({"grad": zeros(2, 4, 3, 4)}, "grad must have shape (2, 4, 3, 3), got (2, 4, 3, 4)")],
+    "global_avg_pool2d": [({"x": zeros(2, 4, 0, 7)}, "x must ..., got ")],
+    "global_max_pool2d": [({"x": zeros(2, 4, 6, 0)}, "x must ..., got ")],
+    "global_avg_pool2d_input": [({"grad": zeros(2, 4, 1, 2)}, "grad must have shape (2, 4, 1, 1), got (2, 4, 1, 2)")],
+    "global_max_pool2d_input": [({"grad": zeros(2, 4, 1, 2)}, "grad must have shape (2, 4, 1, 1), got (2, 4, 1, 2)")],
     "max_unpool2d": [
         ({"padding": 2}, "padding must be at most half of kernel_size with its dilation, got 2"),
         ({"output_size": (8, 6)}, "output_size must be less than one stride (2, 2) away from (6, 6), got (8, 6)"),
         (one, "the result would have size (0, 0); padding 1 is too large for it"),
     ],
+    "unpool2d": [({"kernel_size": 2**30}, TOO_LARGE)],
+    "unpool2d_input": [({"kernel_size": (5, 2)}, "kernel_size must divide the size of grad (12, 14), got (5, 2)")],
+    "interpolate": [
+        ({"size": 2}, "size or scale_factor must be given, one of them, got both"),
+        ({"scale_factor": None}, "size or scale_factor must be given, one of them, got neither"),
+        ({"align_corners": True}, "align_corners must be False with mode 'nearest', which has no use for it, got True"),
+        ({"scale_factor": (0.1, 1)}, "scale_factor must leave at least 1 and fewer than 2**31 rows and columns, got "),
+        ({"x": zeros(2, 4, 0, 7)}, "x must have at least one row and one column, got shape (2, 4, 0, 7)"),
+    ],
+    "interpolate_input": [
+        ({"grad": zeros(2, 4, 12, 13)}, "grad must have shape (2, 4, 12, 14), got (2, 4, 12, 13)"),
+        ({"input_shape": (2, 4, 6, 0)}, "input_shape must have at least one row and one column"),
+    ],
+    "linear": [
+        ({"weight": zeros(6, 6)}, "weight must be (out, in) with 7 inputs, as x on its last axis, got (6, 6)"),
+        ({"bias": zeros(7)}, "bias must have shape (6,), got (7,)"),
+    ],
+    "batch_norm": [
+        ({"mean": zeros(5)}, "mean must have shape (4,), got (5,)"),
+        ({"weight": zeros(3)}, "weight must have shape (4,), got (3,)"),
+    ],
+    "batch_norm_training": [
+        ({"x": zeros(1, 4, 1, 1)}, "x must have more than one number for each channel, got shape (")
+    ],
+    "batch_norm_training_input": [({"eps": 0}, "eps must be greater than 0, got 0")],
+    "cross_entropy": [
+        ({"weight": zeros(5)}, "weight must have shape (4,), got (5,)"),
+        ({"weight": np.array([1, np.nan, 1, 1])}, "weight must be finite, got nan"),
+    ],
+    "binary_cross_entropy_with_logits": [
+        ({"weight": zeros(5)}, "weight must broadcast to the shape of x, (2, 4, 6, 7), got (5,)"),
+        ({"pos_weight": np.full((4, 1, 1), np.inf)}, "pos_weight must be finite, got inf"),
+    ],
     **{
         operator: [({name: zeros(2, 4, 6, 5)}, f"{name} must have shape (2, 4, 6, 7), got (2, 4, 6, 5)")]
-        for operator, name in (
-            ("relu_input", "grad"),
-            ("bias_relu_input", "grad"),
-            ("softmax_input", "grad"),
-            ("add", "y"),
+        for name, operators in (
+            ("grad", ("relu_input", "leaky_relu_input", "sigmoid_input", "tanh_input", "bias_relu_input")),
+            ("grad", ("softmax_input", "log_softmax_input", "batch_norm_input")),
+            ("target", ("l1_loss", "mse_loss", "l1_loss_input", "mse_loss_input")),
+            ("y", ("add",)),
         )
+        for operator in operators
     },
 }
 
@@ -110,8 +156,9 @@ def table(operator):
     """(what is changed, exception, message) of each row."""
     call = right(operator)
     for name in call:
+        besides = {"scale_factor": None} if name == "size" else {}
         for values, error, message in refused(operator, name):
-            yield from (({name: value}, error, message) for value in values)
+            yield from (({name: value} | besides, error, message) for value in values)
     yield from ((changes, ValueError, message) for changes, message in TOGETHER.get(operator, ()))
     arrays = [name for name, value in call.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"]
     for name in arrays if len(arrays) > 1 else ():

@@ -15,17 +15,19 @@ from numba.extending import intrinsic
 from ..layout import Array
 from . import machine, mathematics
 from .elementwise import runs
+from .interleave import few, pixels, planes
 from .jit import VIEWS, inlined
 from .parallel import LINE, SMALL, run, strided
-from .turning import kind, turn
+from .stream import write
 from .vector import Words
 
-Kind = tuple[np.dtype, int, int, int]  # what a kernel is compiled for: dtype, lanes, and what `turn` is compiled for
+Kind = tuple[np.dtype, int, int]  # what a kernel is compiled for: dtype, lanes, and the classes where they are few
 
 SPLITS = 64  # partial sums. It sets the order of the sums, so it must not depend on the threads
 LANES = 16  # a block is a multiple of this, which is one of every vector
 MOST = 256  # pixels in a block, fewer where
 NUMBERS = 4096  # there are more scores in it than this
+FURTHER = 4  # numbers for each pixel besides
 
 
 class Blocks:
@@ -43,10 +45,7 @@ class Blocks:
         self.pitch = self.most + LANES  # no power of 2, else the classes of a pixel would share a few sets of the cache
         self.items = n * rows * -(-columns // self.most) if scores.size else 0
         lanes = machine.vectors().lanes(self.dtype)
-        few, tile = kind(self.classes, lanes) if scores.size else (0, 1)
-        if few and place[3] != few * scores.itemsize:
-            few, tile = 0, 2
-        self._kind: Kind = self.dtype, lanes, few, tile
+        self._kind: Kind = self.dtype, lanes, few(lanes, self.classes)
         shape = (rows, columns, self.classes, self.most, self.pitch, ignored)
         self._arguments = (place, self._labels.ctypes.data, shape)
         self._small = scores.nbytes < SMALL
@@ -67,24 +66,30 @@ class Blocks:
         return int(np.count_nonzero(self._labels != self._ignored))
 
     def _run(self, make: Callable[[Kind], Any], items: int, *arguments: Any) -> None:
-        numbers = (2 * self.classes + 4) * self.pitch  # the block, its result, and four numbers for each pixel
+        rows = max(self.classes, self._kind[1])  # `planes` writes whole vectors
+        numbers = (2 * rows + FURTHER) * self.pitch
         run(make(self._kind), items, *arguments, scratch=numbers * self.dtype.itemsize + LINE, small=self._small)
 
 
 @cache
 def loading(kind: Kind) -> Any:
-    """A function that brings a block into the order of classes, 0 where pixels do not count or are no more."""
-    dtype, _, few, tile = kind
-    view, size, turned = VIEWS[dtype.name], dtype.itemsize, turn(dtype, few, tile, back=False)
+    """A function that brings a block into the order of classes, 0 where pixels do not count or are no more.
+
+    stage: memory for the block in the order of pixels.
+    """
+    dtype, lanes, classes = kind
+    view, size, copy, take_apart = VIEWS[dtype.name], dtype.itemsize, write(dtype), planes(dtype, lanes, classes)
 
     @inlined
-    def load(block, at, step, label, ignored, some, classes, pitch):  # type: ignore[no-untyped-def]
-        turned(block, at, some, classes, pitch * size, step)
-        for j in range(some, (some + LANES - 1) // LANES * LANES):
-            for k in range(classes):
-                view(block + (k * pitch + j) * size, 1)[0] = 0
-        for j in range(some):
-            if label[j] == ignored:
+    def load(block, stage, at, step, label, ignored, some, classes, pitch):  # type: ignore[no-untyped-def]
+        if step == classes * size:
+            copy(stage, at, some * classes, 0)
+        else:
+            for j in range(some):
+                copy(stage + j * classes * size, at + j * step, classes, 0)
+        take_apart(block, stage, pitch * size, classes, some)
+        for j in range((some + LANES - 1) // LANES * LANES):
+            if j >= some or label[j] == ignored:
                 for k in range(classes):
                     view(block + (k * pitch + j) * size, 1)[0] = 0
 
@@ -93,16 +98,16 @@ def loading(kind: Kind) -> Any:
 
 @cache
 def unloading(kind: Kind) -> Any:
-    """A function that brings a block back into the order of pixels, 0 where they do not count."""
-    dtype, _, few, tile = kind
-    view, size, turned = VIEWS[dtype.name], dtype.itemsize, turn(dtype, few, tile, back=True)
+    """A function that brings a block back into the order of pixels, in `stage`, 0 where they do not count."""
+    dtype, lanes, classes = kind
+    view, size, put_together = VIEWS[dtype.name], dtype.itemsize, pixels(dtype, lanes, classes)
 
     @inlined
-    def unload(block, to, label, ignored, some, classes, pitch):  # type: ignore[no-untyped-def]
-        turned(block, to, some, classes, pitch * size, classes * size)
+    def unload(block, stage, label, ignored, some, classes, pitch):  # type: ignore[no-untyped-def]
+        put_together(stage, block, pitch * size, classes, some)
         for j in range(some):
             if label[j] == ignored:
-                view(to + j * classes * size, classes)[:] = 0
+                view(stage + j * classes * size, classes)[:] = 0
 
     return unload
 

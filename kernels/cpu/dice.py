@@ -7,7 +7,7 @@ import numba
 import numpy as np
 
 from ..layout import Array
-from .blocks import LANES, Blocks, Kind, exponentials, loading, unloading
+from .blocks import FURTHER, LANES, Blocks, Kind, exponentials, loading, unloading
 from .elementwise_loss import adding
 from .jit import VIEWS, claim, integers, kernel
 from .parallel import LINE
@@ -59,16 +59,16 @@ def _squared_sizes(kind: Kind) -> Any:
 
 
 def _sums(name: str, kind: Kind) -> Any:
-    dtype, lanes, few, tile = kind
+    dtype, lanes, few = kind
     view, size, width = VIEWS[dtype.name], dtype.itemsize, LINE // dtype.itemsize
     load, exponents, add = loading(kind), exponentials(kind, stored=True), adding(name, dtype)
 
-    @kernel(f"dice_sums-{name}-{dtype}x{lanes}-{few}-{tile}")
+    @kernel(f"dice_sums-{name}-{dtype}x{lanes}-{few}")
     def sums(work, scratch, count, partial, room, items, place, labels, shape):  # type: ignore[no-untyped-def]
         rows, columns, classes, most, pitch, ignored = shape
         per_row = (columns + most - 1) // most
-        largest = scratch + classes * pitch * size
-        totals = largest + pitch * size
+        largest = scratch + max(classes, lanes) * pitch * size
+        totals, stage = largest + pitch * size, scratch + (max(classes, lanes) + FURTHER) * pitch * size
         split = claim(work)
         while split < count:
             sizes = partial + 8 * room * split
@@ -80,7 +80,7 @@ def _sums(name: str, kind: Kind) -> Any:
                 padded = (some + LANES - 1) // LANES * LANES
                 label = integers(labels + (row * columns + first) * 8, some)
                 at = place[0] + row // rows * place[1] + row % rows * place[2] + first * place[3]
-                load(scratch, at, place[3], label, ignored, some, classes, pitch)
+                load(scratch, stage, at, place[3], label, ignored, some, classes, pitch)
                 exponents(scratch, classes, pitch * size, padded, largest, totals)
                 inverse = view(totals, padded)
                 for j in range(padded):
@@ -103,19 +103,19 @@ def _sums(name: str, kind: Kind) -> Any:
 @cache
 def _gradient(kind: Kind) -> Any:
     """A kernel: p_k (d_k - sum of p_l d_l), d_k = a_k (p_k if squared) - b_k [k = label]."""
-    dtype, lanes, few, tile = kind
+    dtype, lanes, few = kind
     view, size, put = VIEWS[dtype.name], dtype.itemsize, write(dtype)
     load, unload, exponents = loading(kind), unloading(kind), exponentials(kind, stored=True)
 
-    @kernel(f"dice_loss_input-{dtype}x{lanes}-{few}-{tile}")
+    @kernel(f"dice_loss_input-{dtype}x{lanes}-{few}")
     def gradient(work, scratch, count, place, labels, shape, result, constants, options):  # type: ignore[no-untyped-def]
         rows, columns, classes, most, pitch, ignored = shape
         squared, stream = options
         per_row = (columns + most - 1) // most
         a, b = view(constants, classes), view(constants + size * classes, classes)
-        largest = scratch + classes * pitch * size
-        totals = largest + pitch * size
-        means, owns, ready = totals + pitch * size, totals + 2 * pitch * size, totals + 3 * pitch * size
+        largest = scratch + max(classes, lanes) * pitch * size
+        totals, means, owns = largest + pitch * size, largest + 2 * pitch * size, largest + 3 * pitch * size
+        stage = scratch + (max(classes, lanes) + FURTHER) * pitch * size
         item = claim(work)
         while item < count:
             row, first = item // per_row, item % per_row * most
@@ -123,7 +123,7 @@ def _gradient(kind: Kind) -> Any:
             start = row * columns + first
             label = integers(labels + start * 8, some)
             at = place[0] + row // rows * place[1] + row % rows * place[2] + first * place[3]
-            load(scratch, at, place[3], label, ignored, some, classes, pitch)
+            load(scratch, stage, at, place[3], label, ignored, some, classes, pitch)
             exponents(scratch, classes, pitch * size, some, largest, totals)
             total, mean, own = view(totals, some), view(means, some), view(owns, some)
             mean[:] = 0
@@ -143,8 +143,8 @@ def _gradient(kind: Kind) -> Any:
             for j in range(some):
                 if label[j] != ignored:
                     view(scratch + (label[j] * pitch + j) * size, 1)[0] -= own[j]
-            unload(scratch, ready, label, ignored, some, classes, pitch)
-            put(result + start * classes * size, ready, some * classes, stream)
+            unload(scratch, stage, label, ignored, some, classes, pitch)
+            put(result + start * classes * size, stage, some * classes, stream)
             item = claim(work)
 
     return gradient

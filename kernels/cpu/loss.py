@@ -8,7 +8,7 @@ import numpy as np
 
 from ..layout import Array
 from . import mathematics
-from .blocks import LANES, Blocks, Kind, exponentials, loading, unloading
+from .blocks import FURTHER, LANES, Blocks, Kind, exponentials, loading, unloading
 from .elementwise import apply
 from .elementwise_loss import adding
 from .jit import VIEWS, claim, integers, kernel
@@ -147,17 +147,18 @@ def _nll(kind: Kind) -> Any:
 @cache
 def _cross_entropy(kind: Kind) -> Any:
     """A kernel: the same of the logarithm of softmax."""
-    dtype, lanes, few, tile = kind
+    dtype, lanes, few = kind
     view, size = VIEWS[dtype.name], dtype.itemsize
     load, exponents, add = loading(kind), exponentials(kind, stored=False), adding("product", dtype)
     logarithms = apply(_log, dtype, lanes)
 
-    @kernel(f"cross_entropy-{dtype}x{lanes}-{few}-{tile}")
+    @kernel(f"cross_entropy-{dtype}x{lanes}-{few}")
     def cross_entropy(work, scratch, count, partial, room, items, place, labels, shape, weights):  # type: ignore[no-untyped-def]
         rows, columns, classes, most, pitch, ignored = shape
         per_row, weight = (columns + most - 1) // most, view(weights, classes)
-        largest = scratch + classes * pitch * size
+        largest = scratch + max(classes, lanes) * pitch * size
         totals, owns, ones = largest + pitch * size, largest + 2 * pitch * size, largest + 3 * pitch * size
+        stage = scratch + (max(classes, lanes) + FURTHER) * pitch * size
         view(ones, most)[:] = 1
         split = claim(work)
         while split < count:
@@ -168,7 +169,7 @@ def _cross_entropy(kind: Kind) -> Any:
                 padded = (some + LANES - 1) // LANES * LANES
                 label = integers(labels + (row * columns + first) * 8, some)
                 at = place[0] + row // rows * place[1] + row % rows * place[2] + first * place[3]
-                load(scratch, at, place[3], label, ignored, some, classes, pitch)
+                load(scratch, stage, at, place[3], label, ignored, some, classes, pitch)
                 exponents(scratch, classes, pitch * size, padded, largest, totals)
                 logarithms(totals, totals, totals, (), 0, 0, padded, 0)
                 loss, logarithm, own = view(largest, padded), view(totals, padded), view(owns, padded)
@@ -216,16 +217,16 @@ def _nll_input(kind: Kind) -> Any:
 @cache
 def _cross_entropy_input(kind: Kind) -> Any:
     """A kernel: the gradient, from weights that are divided already."""
-    dtype, lanes, few, tile = kind
+    dtype, lanes, few = kind
     view, size, put = VIEWS[dtype.name], dtype.itemsize, write(dtype)
     load, unload, exponents = loading(kind), unloading(kind), exponentials(kind, stored=True)
 
-    @kernel(f"cross_entropy_input-{dtype}x{lanes}-{few}-{tile}")
+    @kernel(f"cross_entropy_input-{dtype}x{lanes}-{few}")
     def cross_entropy_input(work, scratch, count, place, labels, shape, result, weights, stream):  # type: ignore[no-untyped-def]
         rows, columns, classes, most, pitch, ignored = shape
         per_row, weight = (columns + most - 1) // most, view(weights, classes)
-        largest = scratch + classes * pitch * size
-        totals, ready = largest + pitch * size, largest + 2 * pitch * size
+        largest = scratch + max(classes, lanes) * pitch * size
+        totals, stage = largest + pitch * size, scratch + (max(classes, lanes) + FURTHER) * pitch * size
         item = claim(work)
         while item < count:
             row, first = item // per_row, item % per_row * most
@@ -233,7 +234,7 @@ def _cross_entropy_input(kind: Kind) -> Any:
             start = row * columns + first
             label = integers(labels + start * 8, some)
             at = place[0] + row // rows * place[1] + row % rows * place[2] + first * place[3]
-            load(scratch, at, place[3], label, ignored, some, classes, pitch)
+            load(scratch, stage, at, place[3], label, ignored, some, classes, pitch)
             exponents(scratch, classes, pitch * size, some, largest, totals)
             own, factor = view(largest, some), view(totals, some)
             for j in range(some):
@@ -247,8 +248,8 @@ def _cross_entropy_input(kind: Kind) -> Any:
             for j in range(some):
                 if label[j] != ignored:
                     view(scratch + (label[j] * pitch + j) * size, 1)[0] -= own[j]
-            unload(scratch, ready, label, ignored, some, classes, pitch)
-            put(result + start * classes * size, ready, some * classes, stream)
+            unload(scratch, stage, label, ignored, some, classes, pitch)
+            put(result + start * classes * size, stage, some * classes, stream)
             item = claim(work)
 
     return cross_entropy_input
