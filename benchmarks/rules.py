@@ -96,6 +96,12 @@ class Rules:
             raise Impossible(f"the shape {self._shape} has no channels")
         return self._shape[1]
 
+    @property
+    def _last(self) -> int:
+        if not self._shape:
+            raise Impossible("the shape () has no last axis")
+        return self._shape[-1]
+
     def _least(self, axis: int) -> int:
         """Pixels that the input must have."""
         if self._measures:
@@ -175,6 +181,8 @@ class Rules:
         return self._numbers(self._shape)
 
     def log_probabilities(self) -> np.ndarray:
+        if len(self._shape) < 2 or not self._shape[1]:
+            raise Impossible(f"the shape {self._shape} has no classes")
         logits = self._numbers(self._shape)
         return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
@@ -221,7 +229,7 @@ class Rules:
         if "labels" in self._names or "eps" in self._names:  # of each class or channel
             return self._positive(self._channels)
         if "stride" not in self._names:  # of a fully connected layer
-            return self._numbers((self._between(1, 9), self._shape[-1]))
+            return self._numbers((self._between(1, 9), self._last))
         groups, channels = self["groups"], self._channels
         filters = 33 if self._plain else self._between(1, 5) if groups > 1 else self._one(1, 2, 3, 5, 16, 17, 33)
         shape = (channels, filters) if self._enlarges else (groups * filters, channels // groups)

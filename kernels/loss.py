@@ -71,7 +71,7 @@ def nll_loss_input(
     """d[n,k,i,j] = -weight[k] [k = label[n,i,j]] / M; 0 at ignored pixels. M = 1 for reduction "sum".
 
     The gradient of `nll_loss` with respect to the log-probabilities; M is the sum of the pixels' weights. Arguments
-    and errors as there. Returns the shape of `log_probabilities` in its format.
+    and errors as in `nll_loss`. Returns the shape of `log_probabilities` in its format.
 
     >>> import numpy as np
     >>> from upconv.kernels import nll_loss_input
@@ -101,7 +101,7 @@ def nll_loss(
 
     The negative log-likelihood, as `torch.nn.functional.nll_loss`: `cross_entropy` is this of `log_softmax`.
 
-    log_probabilities: (N, K), (N, K, H, W) or (N, K, ...). The rest, what is returned and what raises: as in
+    log_probabilities: (N, K), (N, K, H, W) or (N, K, ...). The other arguments, the result and the errors are as in
     `cross_entropy`.
 
     >>> import numpy as np
@@ -126,8 +126,8 @@ def cross_entropy_input(
     """dz[n,k,i,j] = weight[l] (softmax(z)[n,k,i,j] - [k = l]) / M, l = label[n,i,j]; 0 at ignored pixels.
 
     The gradient of `cross_entropy` with respect to the logits z; M is the sum of the weights of the pixels' classes, 1
-    for reduction "sum". Arguments and errors as there. Where no pixel counts it is 0, although the mean is NaN; where
-    the weights sum to 0 the pixels that count have NaN or infinities, as in PyTorch.
+    for reduction "sum". Where no pixel counts it is 0, although the mean is NaN; where the weights sum to 0 the pixels
+    that count have NaN or infinities, as in PyTorch. Arguments and errors as in `cross_entropy`.
 
     Returns the shape of `logits` in its format.
 
@@ -205,7 +205,7 @@ def dice_loss_input(
     """dz[n,k,i,j] = p_k (d_k - sum over l of p_l d_l), p = softmax(z)[n,:,i,j]; 0 at ignored pixels.
 
     The gradient of `dice_loss` with respect to the logits z. d_k = (A_k / B_k - 2 [k = label[n,i,j]]) / (K B_k), with
-    A_k / B_k the quotient there, and A_k / B_k times 2 p_k if `squared`. Arguments and errors as there.
+    A_k / B_k the quotient there, and A_k / B_k times 2 p_k if `squared`. Arguments and errors as in `dice_loss`.
 
     Returns the shape of `logits` in its format.
 

@@ -28,7 +28,8 @@ def pooling_window(check: Arguments, kernel_size: Any, stride: Any, padding: Any
     window = check.window(kernel_size, kernel_size if stride is None else stride, padding, dilation)
     for axis, sides in enumerate(window.padding):
         if 2 * max(sides) > window.extent[axis]:
-            check.fail(f"padding must be at most half of kernel_size with its dilation, got {padding!r}")
+            spread = " with its dilation" * (window.dilation != (1, 1))
+            check.fail(f"padding must be at most half of kernel_size{spread}, got {padding!r}")
     return window
 
 

@@ -142,6 +142,14 @@ def changed(value, how):
     return how(value) if isinstance(value, np.ndarray) else value
 
 
+def arrays(arguments):
+    """Every array among the arguments of a call."""
+    found = []
+    for value in arguments.values():
+        changed(value, found.append)
+    return found
+
+
 def check_against_reference(name, arguments):
     """The call gives what the reference gives, to the last bit for integers and within a bound for the rest.
 

@@ -84,7 +84,7 @@ TOGETHER = {
             {"kernel_size": (3, 8)},
             "kernel_size with its dilation covers (3, 8) pixels, more than the padded map (6, 7)",
         ),
-        ({"padding": (1, 2)}, "padding must be at most half of kernel_size with its dilation, got (1, 2)"),
+        ({"padding": (1, 2)}, "padding must be at most half of kernel_size, got (1, 2)"),
         ({"x": zeros(1, 1, 2, 2), "padding": 1, "dilation": 3}, OUTSIDE + "(3, 3)"),
         ({"x": zeros(1, 1, 0, 2), "padding": 1}, OUTSIDE + "(1, 1)"),
     ],
@@ -102,7 +102,7 @@ TOGETHER = {
     "global_avg_pool2d_input": [({"grad": zeros(2, 4, 1, 2)}, "grad must have shape (2, 4, 1, 1), got (2, 4, 1, 2)")],
     "global_max_pool2d_input": [({"grad": zeros(2, 4, 1, 2)}, "grad must have shape (2, 4, 1, 1), got (2, 4, 1, 2)")],
     "max_unpool2d": [
-        ({"padding": 2}, "padding must be at most half of kernel_size with its dilation, got 2"),
+        ({"padding": 2}, "padding must be at most half of kernel_size, got 2"),
         ({"output_size": (8, 6)}, "output_size must be less than one stride (2, 2) away from (6, 6), got (8, 6)"),
         (one, "the result would have size (0, 0); padding 1 is too large for it"),
     ],

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DTYPES, FORMATS, arranged, changed, check_against_reference, several
+from kernel_cases import DTYPES, FORMATS, arranged, arrays, changed, check_against_reference, several
 
 from benchmarks.calls import draw, forward_of, function, parameters
 from benchmarks.rules import Impossible
@@ -19,16 +19,11 @@ from upconv.kernels.cpu import stream
 from upconv.kernels.op import OPERATORS
 
 every = pytest.mark.parametrize("name", OPERATORS)
+WITH_OUT = [name for name in OPERATORS if "out" in parameters(name)]
+WINDOWS = {"stride", "kernel_size", "size"}  # who has one of these looks at rows and columns
+OF_ANY_AXES = [name for name in OPERATORS if not WINDOWS & {*parameters(forward_of(name) or name)}]
 ONE_SENTENCE = re.compile(r"[a-z_0-9]+: [^\n]+\Z")
 seeds = st.integers(0, 2**32 - 1)
-
-
-def arrays(arguments):
-    """Every array among the arguments."""
-    found = []
-    for value in arguments.values():
-        changed(value, found.append)
-    return found
 
 
 def contents(xs):
@@ -65,10 +60,8 @@ def test_the_number_of_threads_changes_no_bit_whatever_the_options(name, dtype):
         assert results[0] == results[1] == results[2]
 
 
-@every
+@pytest.mark.parametrize("name", WITH_OUT)
 def test_out_is_the_result_whatever_its_memory(name):
-    if "out" not in parameters(name):
-        pytest.skip("it has no out")
     for seed, format in enumerate(FORMATS[:7]):
         arguments = draw(name, np.random.default_rng(seed))
         expected = several(function(name)(**arguments))
@@ -109,11 +102,9 @@ def test_one_image_is_a_batch_of_one(name):
         np.testing.assert_array_equal(result, whole if whole.shape == result.shape else whole[0])
 
 
-@every
+@pytest.mark.parametrize("name", OF_ANY_AXES)
 @pytest.mark.parametrize("shape", [(), (7,), (5, 3), (2, 3, 4), (0, 3), (2, 3, 4, 2, 5)], ids=str)
 def test_maps_of_other_axes_give_the_references_result_or_one_sentence(name, shape):
-    if {"stride", "kernel_size", "size"} & {*parameters(forward_of(name) or name)}:
-        pytest.skip("it looks at rows and columns")
     try:
         arguments = draw(name, np.random.default_rng(0), shape=shape)
         OPERATORS[name].rule(**arguments)
@@ -201,7 +192,7 @@ def test_a_docstring_begins_with_the_equation_and_names_every_argument(name):
     assert re.search(r"Raises|errors", text)
     if re.search(r" as (in|given to) `", text):
         return  # that is where the rest is
-    assert ">>> " in lines or name.endswith(("_input", "_weight")), "all but gradients have an example"
+    assert ">>> " in lines or forward_of(name), "all but gradients have an example"
     for argument in set(parameters(name)) - {"algorithm", "out"}:
         assert re.search(rf"\b{argument}\b", text), argument
 
@@ -209,18 +200,28 @@ def test_a_docstring_begins_with_the_equation_and_names_every_argument(name):
 # The generator itself
 
 
+@pytest.fixture
+def own_operators():
+    """Operators declared in a test are gone after it."""
+    before = dict(OPERATORS)
+    yield
+    OPERATORS.clear()
+    OPERATORS.update(before)
+
+
+@pytest.mark.usefixtures("own_operators")
 def test_an_unknown_parameter_is_told_what_to_add(monkeypatch):
     @op.operator(reference=reference.relu, variants=[])
     def twist(x, angle):
         """Never called."""
 
-    monkeypatch.delitem(OPERATORS, "twist")
     monkeypatch.setattr(kernels, "twist", twist, raising=False)
     message = "rules.py cannot draw 'angle', a parameter of twist: add a method 'angle' to its class Rules"
     with pytest.raises(LookupError, match=re.escape(message)):
         draw("twist", np.random.default_rng(0))
 
 
+@pytest.mark.usefixtures("own_operators")
 def test_a_new_operator_is_drawn_explained_and_compared(monkeypatch):
     """One declaration, one reference, one kernel: the rest finds it."""
 
@@ -233,7 +234,6 @@ def test_a_new_operator_is_drawn_explained_and_compared(monkeypatch):
         (x,), output, maps = Arguments("double").elementwise("x", x=x)
         return Case((x,), (output,), maps=maps, elementwise=True)
 
-    monkeypatch.setitem(OPERATORS, "double", OPERATORS["double"])  # taken out again afterwards
     monkeypatch.setattr(kernels, "double", double, raising=False)
     for seed in range(10):
         check_against_reference("double", draw("double", np.random.default_rng(seed)))

@@ -28,9 +28,10 @@ def test_explain_counts_operations_and_bytes_and_names_what_runs():
     lines = str(said).splitlines()
     assert lines[0] == "conv2d -> (2, 10, 4, 5) float32"
     assert lines[1] == f"  {flops:,} FLOPs, {size:,} bytes: {flops / size:.1f} FLOPs per byte"
-    assert lines[2].startswith("  direct: runs, in tiles of ")
-    assert machine.vectors().name in lines[2]
-    assert lines[3:] == ["  argument 0 is copied to channels-last first"]
+    assert lines[2].startswith("  grouped: cannot serve: ")
+    assert lines[3].startswith("  direct: runs, in tiles of ")
+    assert machine.vectors().name in lines[3]
+    assert lines[4:] == ["  argument 0 is copied to channels-last first"]
     assert repr(said) == str(said)
 
 
