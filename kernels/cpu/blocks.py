@@ -72,6 +72,33 @@ class Blocks:
 
 
 @cache
+def leaving_out(dtype: np.dtype) -> Any:
+    """A function that makes the scores of pixels 0 that do not count; branches cost more, where the void is ragged."""
+    view, size = VIEWS[dtype.name], dtype.itemsize
+
+    @inlined
+    def leave_out(block, label, ignored, some, classes, pitch):  # type: ignore[no-untyped-def]
+        void = 0
+        for j in range(some):
+            void += label[j] == ignored
+        for k in range(classes if void else 0):
+            score = view(block + k * pitch * size, some)
+            for j in range(some):
+                score[j] = 0 if label[j] == ignored else score[j]
+
+    return leave_out
+
+
+@inlined
+def look_up(own, weight, label, ignored, some):  # type: ignore[no-untyped-def]
+    """own[j] = weight[label[j]], 0 where the pixel does not count."""
+    for j in range(some):
+        own[j] = weight[label[j] if label[j] != ignored else 0]
+    for j in range(some):
+        own[j] = own[j] if label[j] != ignored else 0
+
+
+@cache
 def loading(kind: Kind) -> Any:
     """A function that brings a block into the order of classes, 0 where pixels do not count or are no more.
 
@@ -79,6 +106,7 @@ def loading(kind: Kind) -> Any:
     """
     dtype, lanes, classes = kind
     view, size, copy, take_apart = VIEWS[dtype.name], dtype.itemsize, write(dtype), planes(dtype, lanes, classes)
+    leave_out = leaving_out(dtype)
 
     @inlined
     def load(block, stage, at, step, label, ignored, some, classes, pitch):  # type: ignore[no-untyped-def]
@@ -88,10 +116,9 @@ def loading(kind: Kind) -> Any:
             for j in range(some):
                 copy(stage + j * classes * size, at + j * step, classes, 0)
         take_apart(block, stage, pitch * size, classes, some)
-        for j in range((some + LANES - 1) // LANES * LANES):
-            if j >= some or label[j] == ignored:
-                for k in range(classes):
-                    view(block + (k * pitch + j) * size, 1)[0] = 0
+        leave_out(block, label, ignored, some, classes, pitch)
+        for k in range(classes):
+            view(block + k * pitch * size, (some + LANES - 1) // LANES * LANES)[some:] = 0
 
     return load
 
@@ -100,14 +127,12 @@ def loading(kind: Kind) -> Any:
 def unloading(kind: Kind) -> Any:
     """A function that brings a block back into the order of pixels, in `stage`, 0 where they do not count."""
     dtype, lanes, classes = kind
-    view, size, put_together = VIEWS[dtype.name], dtype.itemsize, pixels(dtype, lanes, classes)
+    put_together, leave_out, size = pixels(dtype, lanes, classes), leaving_out(dtype), dtype.itemsize
 
     @inlined
     def unload(block, stage, label, ignored, some, classes, pitch):  # type: ignore[no-untyped-def]
+        leave_out(block, label, ignored, some, classes, pitch)
         put_together(stage, block, pitch * size, classes, some)
-        for j in range(some):
-            if label[j] == ignored:
-                view(stage + j * classes * size, classes)[:] = 0
 
     return unload
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..layout import Array
 from . import mathematics
-from .blocks import FURTHER, LANES, Blocks, Kind, exponentials, loading, unloading
+from .blocks import FURTHER, LANES, Blocks, Kind, exponentials, loading, look_up, unloading
 from .elementwise import apply
 from .elementwise_loss import adding
 from .jit import VIEWS, claim, integers, kernel
@@ -173,11 +173,11 @@ def _cross_entropy(kind: Kind) -> Any:
                 exponents(scratch, classes, pitch * size, padded, largest, totals)
                 logarithms(totals, totals, totals, (), 0, 0, padded, 0)
                 loss, logarithm, own = view(largest, padded), view(totals, padded), view(owns, padded)
+                look_up(own, weight, label, ignored, some)
+                own[some:] = 0
                 for j in range(some):
                     k = label[j] if label[j] != ignored else 0
                     loss[j] -= view(scratch + (k * pitch + j) * size, 1)[0]
-                    own[j] = weight[k] if label[j] != ignored else 0
-                own[some:] = 0
                 for j in range(padded):
                     loss[j] += logarithm[j]
                 add(total, largest, owns, padded)
@@ -237,17 +237,13 @@ def _cross_entropy_input(kind: Kind) -> Any:
             load(scratch, stage, at, place[3], label, ignored, some, classes, pitch)
             exponents(scratch, classes, pitch * size, some, largest, totals)
             own, factor = view(largest, some), view(totals, some)
-            for j in range(some):
-                own[j] = weight[label[j]] if label[j] != ignored else 0
+            look_up(own, weight, label, ignored, some)
             for j in range(some):
                 factor[j] = own[j] / factor[j]
             for k in range(classes):
                 value = view(scratch + k * pitch * size, some)
                 for j in range(some):
-                    value[j] *= factor[j]
-            for j in range(some):
-                if label[j] != ignored:
-                    view(scratch + (label[j] * pitch + j) * size, 1)[0] -= own[j]
+                    value[j] = value[j] * factor[j] - (own[j] if label[j] == k else 0)
             unload(scratch, stage, label, ignored, some, classes, pitch)
             put(result + start * classes * size, stage, some * classes, stream)
             item = claim(work)
