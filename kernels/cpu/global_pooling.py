@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from ..layout import Array, Shape
-from .channels import DOUBLE, block, staged, window_largest, window_sum
+from . import machine
+from .channels import block, staged, window_largest
 from .jit import VIEWS, claim, integers, kernel
 from .parallel import SMALL, run, strided
 from .stream import write
+from .sums import folded, pixel_loop
 
 PARTS = 32  # of all planes together, each summed alone. It sets the order of the sums, so it must not depend on threads
 INDEX = np.dtype(np.int64)
@@ -27,45 +29,41 @@ def _parts(x: Array) -> tuple[int, tuple[int, ...], tuple[int, ...], int]:
 
 def global_avg_pool(outputs: list[Array], x: Array) -> None:
     """global_avg_pool2d: float64 sums over parts of a plane, added in order."""
-    parts, at, shape, pixels = _parts(x)
+    parts, at, shape, _ = _parts(x)
     n, c = x.shape[:2]
-    partial = np.zeros((n, parts, c))
+    fold = folded(c) if at[3] == c * x.itemsize else 1
+    partial = np.zeros((n, parts, fold * c))
     run(
-        _sums(x.dtype, block(c, DOUBLE)),
+        _sums(x.dtype, machine.vectors().lanes(x.dtype)),
         n * parts,
         partial.ctypes.data,
         at,
         (parts, *shape),
-        pixels,
-        scratch=8 * c,
+        fold * c,
         small=x.nbytes < SMALL,
     )
     with np.errstate(all="ignore"):  # infinities that cancel or overflow are the caller's, as in the kernel
-        total = partial[:, 0]
-        for part in range(1, parts):
-            total += partial[:, part]
+        total = partial.reshape(n, parts * fold, c).sum(axis=1)
         outputs[0][:, :, 0, 0] = total / (x.shape[2] * x.shape[3])
 
 
 @cache
 def _sums(dtype: np.dtype, lanes: int) -> Any:
-    view, added = VIEWS["float64"], window_sum(dtype, DOUBLE, False, lanes)
+    add, size = pixel_loop("channel_sum", dtype, lanes), dtype.itemsize
 
     @kernel(f"global_sums-{dtype}x{lanes}")
-    def sums(work, scratch, count, partial, x, shape, pixels):  # type: ignore[no-untyped-def]
+    def sums(work, scratch, count, partial, x, shape, width):  # type: ignore[no-untyped-def]
         parts, channels, rows, columns = shape
-        stage = view(scratch, channels)
+        dense = x[3] == channels * size
         item = claim(work)
         while item < count:
             n, part = item // parts, item % parts
-            total = view(partial + item * channels * 8, channels)
             at, end = part * rows * columns // parts, (part + 1) * rows * columns // parts
             while at < end:
                 p, q = at // columns, at % columns
-                some = min(pixels, columns - q, end - at)
-                added(scratch, x[0] + n * x[1] + p * x[2] + q * x[3], channels, (1, some), (0, x[3]), 1.0)
-                for c in range(channels):
-                    total[c] += stage[c]
+                some = min(columns - q, end - at) if dense else 1
+                first = x[0] + n * x[1] + p * x[2] + q * x[3]
+                add(partial + item * width * 8, first, first, first, some * channels, width, 0)
                 at += some
             item = claim(work)
 

@@ -22,9 +22,7 @@ BLOCK = 4096  # numbers that one of them takes at a time, about
 PLANE = 65536  # numbers of a plane in one sum
 PARTIAL = 65536  # numbers of all partial sums, about
 SUMS = 16  # running sums of a plane, for all vectors alike
-ROWS = 2  # pixels, or groups of them, for each time the running sums of channels are read and written
-WIDTH = 512  # numbers, about, in a group: shorter and more rows at a time were slower to read
-WIDEST = 1024
+WIDTH = 1024  # numbers, about, in a group
 DOUBLE = np.dtype(np.float64)
 
 
@@ -54,13 +52,17 @@ def _streams(result: Array, *steps: int) -> int:
     return int(streams(result.nbytes) and not any(step % LINE for step in (first, *steps)))
 
 
+def folded(channels: int) -> int:
+    """How many neighbouring pixels are summed as if they were one; together they end with a vector."""
+    whole = SUMS // gcd(channels, SUMS)
+    return whole * (WIDTH // (whole * channels)) if whole * channels <= WIDTH else 1
+
+
 def _pixels(name: str, maps: list[Array]) -> Array:
     """Partial sums (., channels) of channels-last maps. Few channels are summed as if several pixels were one."""
     channels, size = maps[0].shape[1], maps[0].itemsize
     each = runs(maps)
-    fold, whole = 1, SUMS // gcd(channels, SUMS)  # pixels in a group, and in the smallest that ends with a vector
-    if channels < each.length and whole * channels <= WIDEST:
-        fold = whole * max(1, WIDTH // (whole * channels))
+    fold = folded(channels) if channels < each.length else 1
     width = fold * channels
     block = width * max(1, BLOCK // width)
     splits = max(SPLITS[0], min(SPLITS[1], maps[0].nbytes // CHUNK, PARTIAL // width))
@@ -167,7 +169,7 @@ def _plane_sums(name: str, dtype: np.dtype) -> Any:
 
 
 @cache
-def _pixel_loop(name: str, dtype: np.dtype, lanes: int) -> Any:
+def pixel_loop(name: str, dtype: np.dtype, lanes: int) -> Any:
     """total[i % width] += the number i, for i < count.
 
     An intrinsic (total, first, second, third, count, width, stream); total is the address of float64.
@@ -181,22 +183,16 @@ def _pixel_loop(name: str, dtype: np.dtype, lanes: int) -> Any:
             row = builder.mul(width, wide.integer(wide.size))
             end = builder.mul(count, wide.integer(wide.size))
 
-            def add_rows(start: Any, rows: int, length: Any, stream: bool) -> list[Any]:
-                """Add rows from the byte `start` on, of `length` bytes each."""
+            def add_row(start: Any, length: Any, stream: bool) -> list[Any]:
+                """Add a row from the byte `start` on, of `length` bytes. Two at once were read slower from memory."""
 
                 def body(words: Words, stream: bool) -> Callable[[Any], list[Any]]:
                     sums = Words(builder, DOUBLE, words.lanes)
 
                     def one(at: Any) -> list[Any]:
-                        offset = builder.add(start, at)
-                        values = []
-                        for _ in range(rows):
-                            values.append(_value(words, name, addresses, offset, stream))
-                            offset = builder.add(offset, row)
-                        while len(values) > 1:
-                            values = [builder.fadd(*values[i : i + 2]) for i in range(0, len(values), 2)]
+                        value = _value(words, name, addresses, builder.add(start, at), stream)
                         place = builder.add(total, builder.mul(at, words.integer(8 // words.size)))
-                        sums.store(builder.fadd(sums.load(place), values[0]), place)
+                        sums.store(builder.fadd(sums.load(place), value), place)
                         return []
 
                     return one
@@ -206,12 +202,9 @@ def _pixel_loop(name: str, dtype: np.dtype, lanes: int) -> Any:
                 return single.loop(at, length, wide.size, [], body(single, False))[1]
 
             def all_rows(stream: bool) -> list[Any]:
-                at, several = wide.integer(0), builder.mul(row, wide.integer(ROWS))
-                for rows, step in ((ROWS, several), (1, row)):
-                    last = builder.sub(end, builder.sub(step, wide.integer(1)))
-                    at, _ = wide.loop(at, last, step, [], lambda start, rows=rows: add_rows(start, rows, row, stream))
-                add_rows(at, 1, builder.sub(end, at), stream)
-                return []
+                last = builder.sub(end, builder.sub(row, wide.integer(1)))
+                at, _ = wide.loop(wide.integer(0), last, row, [], lambda start: add_row(start, row, stream))
+                return add_row(at, builder.sub(end, at), stream)
 
             wide.choose(stream, lambda: all_rows(True), lambda: all_rows(False))
             return context.get_dummy_value()
@@ -223,7 +216,7 @@ def _pixel_loop(name: str, dtype: np.dtype, lanes: int) -> Any:
 
 @cache
 def _pixel_sums(name: str, dtype: np.dtype, lanes: int) -> Any:
-    loop, size = _pixel_loop(name, dtype, lanes), dtype.itemsize
+    loop, size = pixel_loop(name, dtype, lanes), dtype.itemsize
 
     @kernel(f"{name}-{dtype}x{lanes}")
     def pixel_sums(work, scratch, count, partial, addresses, steps, counts, cut, stream):  # type: ignore[no-untyped-def]
