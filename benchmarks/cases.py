@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from upconv import kernels
 
+from .calls import draw, forward_of, function, parameters
+
 CONVOLUTION = ("conv2d", "conv2d_input", "conv2d_weight")
 TRANSPOSED = ("conv_transpose2d", "conv_transpose2d_input", "conv_transpose2d_weight")
-ON_MAPS = ("max_pool2d", "max_unpool2d", "relu")
-OPERATORS = (*CONVOLUTION, *TRANSPOSED, *ON_MAPS)
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,18 @@ class Layer:
         """The layer itself and its gradients."""
         return TRANSPOSED if self.transposed else CONVOLUTION
 
-    @property
-    def window(self) -> dict[str, int]:
-        """The options of the operators."""
-        padding = 0 if self.transposed else self.kernel // 2 * self.dilation
-        return {"stride": self.stride, "padding": padding, "dilation": self.dilation}
-
-    @property
-    def output(self) -> int:
-        """The height and width of the result."""
-        extent = (self.kernel - 1) * self.dilation + 1
-        if self.transposed:
-            return (self.size - 1) * self.stride + extent
-        return (self.size + 2 * self.window["padding"] - extent) // self.stride + 1
+    def arguments(self, operator: str) -> dict[str, Any]:
+        """What the layer is called with, whatever is to be drawn besides."""
+        rng = np.random.default_rng(0)
+        channels = (self.c, self.k) if self.transposed else (self.k, self.c)
+        return {
+            "x": rng.standard_normal((self.n, self.c, self.size, self.size), np.float32),
+            "weight": rng.standard_normal((*channels, self.kernel, self.kernel), np.float32),
+            "bias": rng.standard_normal(self.k, np.float32),
+            "stride": self.stride,
+            "padding": 0 if self.transposed else self.kernel // 2 * self.dilation,
+            "dilation": self.dilation,
+        }
 
     def small(self) -> Layer:
         """The same geometry in next to no time."""
@@ -64,23 +63,38 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Map:
-    """n maps of c channels, size x size pixels, that are pooled 2 x 2, unpooled, and so on."""
+class Maps:
+    """Maps (n, c, h, w) under operators that are bound by memory, with some options."""
 
-    n: int
-    c: int
-    size: int
-
-    operators = ON_MAPS
+    shape: tuple[int, int, int, int]
+    operators: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     @property
     def label(self) -> str:
         """The row's name in a table."""
-        return f"{self.n} x {self.c}, {self.size} x {self.size}"
+        n, c, h, w = self.shape
+        return ", ".join([f"{n} x {c}", f"{h} x {w}", *(f"{name} {value}" for name, value in self.options.items())])
 
-    def small(self) -> Map:
+    def arguments(self, operator: str) -> dict[str, Any]:
+        """What the operator is called with, whatever is to be drawn besides."""
+        names, rng = {**parameters(forward_of(operator) or operator)}, np.random.default_rng(0)
+        given = {name: value for name, value in self.options.items() if name in names}
+
+        def numbers(n: int, c: int, h: int, w: int) -> np.ndarray:
+            return kernels.channels_last(rng.standard_normal((n, c, h, w), np.float32))
+
+        n, c, h, w = self.shape
+        if "indices" in names:  # where a pooling found them
+            pooled = kernels.max_pool2d(numbers(n, c, 2 * h, 2 * w), 2, return_indices=True)
+            return given | dict(zip(("x", "indices"), pooled, strict=True))
+        if "xs" in names:
+            return given | {"xs": [numbers(n, c // 2, h, w), numbers(n, c - c // 2, h, w)]}
+        return given
+
+    def small(self) -> Maps:
         """The same in next to no time."""
-        return replace(self, c=min(self.c, 5), size=12)
+        return replace(self, shape=(2, min(self.shape[1], 5), 12, 12))
 
 
 @dataclass(frozen=True)
@@ -120,34 +134,67 @@ UPSAMPLING = (
     Layer(1, 256, 128, 64, 2, stride=2, transposed=True),
     Layer(1, 512, 256, 32, 2, stride=2, transposed=True),
     Layer(1, 21, 21, 64, 4, stride=2, transposed=True),
-    Layer(1, 21, 21, 32, 16, stride=8, transposed=True),
     Layer(1, 64, 64, 64, 4, stride=2, transposed=True),
+    Layer(1, 21, 21, 32, 16, stride=8, transposed=True),
+    Layer(1, 21, 21, 16, 64, stride=32, transposed=True),
 )
-MAPS = (Map(1, 64, 256), Map(4, 16, 256))
+
+LARGE, HALF = (8, 64, 256, 256), (8, 64, 128, 128)  # 128 MiB of float32, more than the caches hold, and a quarter
+SCORES, BINARY = (8, 21, 256, 256), (8, 2, 256, 256)
+POINTWISE = (
+    *("relu", "relu_input", "leaky_relu", "leaky_relu_input", "sigmoid", "sigmoid_input", "tanh", "tanh_input"),
+    *("add", "concatenate", "dropout", "dropout_input", "bias_relu_input", "channel_sum"),
+    *("batch_norm", "batch_norm_input", "batch_norm_training", "batch_norm_training_input"),
+    *("global_avg_pool2d", "global_avg_pool2d_input", "global_max_pool2d", "global_max_pool2d_input"),
+    *("l1_loss", "l1_loss_input", "mse_loss", "mse_loss_input"),
+    *("binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_input"),
+)
+OF_CLASSES = (
+    *("softmax", "softmax_input", "log_softmax", "log_softmax_input", "nll_loss", "nll_loss_input"),
+    *("cross_entropy", "cross_entropy_input", "dice_loss", "dice_loss_input"),
+)
+MAX_POOLING, AVERAGING = ("max_pool2d", "max_pool2d_input"), ("avg_pool2d", "avg_pool2d_input")
+UNPOOLING = ("max_unpool2d", "max_unpool2d_input", "unpool2d", "unpool2d_input")
+RESAMPLING = ("interpolate", "interpolate_input")
+OVERLAPPING = {"kernel_size": 3, "stride": 2, "padding": 1}
+MAPS = (
+    Maps(LARGE, POINTWISE),
+    Maps(SCORES, OF_CLASSES),
+    Maps(BINARY, OF_CLASSES),
+    Maps(LARGE, (*MAX_POOLING, *AVERAGING), {"kernel_size": 2}),
+    Maps(LARGE, MAX_POOLING[:1], {"kernel_size": 2, "return_indices": True}),
+    Maps(LARGE, (*MAX_POOLING, *AVERAGING), OVERLAPPING),
+    Maps(HALF, UNPOOLING, {"kernel_size": 2}),
+    *(Maps(HALF, RESAMPLING, {"scale_factor": 2, "mode": mode}) for mode in ("nearest", "bilinear", "bicubic")),
+    *(Maps(LARGE, RESAMPLING, {"scale_factor": 0.5, "mode": mode}) for mode in ("nearest", "bilinear", "bicubic")),
+)
 NETWORKS = (Network(16, 4, 4, 256), Network(32, 4, 1, 256))
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of an operator, its arrays (random, float32, channels-last) at hand."""
+    """One call of an operator, its arguments by name and at hand: random, float32, channels-last.
+
+    forward: those of the operator whose gradient it is.
+    """
 
     operator: str
     label: str
-    arguments: tuple[Any, ...]
-    options: dict[str, Any]
+    arguments: dict[str, Any]
+    forward: dict[str, Any]
 
     def __call__(self, **more: Any) -> Any:
         """Make it."""
-        return getattr(kernels, self.operator)(*self.arguments, **self.options, **more)
+        return function(self.operator)(**self.arguments | more)
 
     @property
     def cost(self) -> Any:
         """The FLOPs and bytes it takes at least."""
-        return kernels.explain(getattr(kernels, self.operator), *self.arguments, **self.options).cost
+        return kernels.explain(function(self.operator), **self.arguments).cost
 
-    def check(self, expected: np.ndarray) -> None:
-        """Raise AssertionError where the call's result is not as expected: rounding is allowed, a lost tap is not."""
-        result = self()
+    def check(self, expected: Any) -> None:
+        """Raise AssertionError where the call's first result is not as expected, rounding apart."""
+        result, expected = (each[0] if isinstance(each, tuple) else each for each in (self(), expected))
         if result.shape != expected.shape:
             raise AssertionError(f"{self.operator} of {self.label} has shape {result.shape}, not {expected.shape}")
         error, largest = np.abs(result - expected).max(), np.abs(expected).max()
@@ -155,7 +202,7 @@ class Call:
             raise AssertionError(f"{self.operator} of {self.label} is wrong by {error:.2g}, largest {largest:.2g}")
 
 
-def calls(cases: Sequence[Layer | Map], operators: Sequence[str], *, small: bool = False) -> Iterator[Call]:
+def calls(cases: Sequence[Layer | Maps], operators: Sequence[str], *, small: bool = False) -> Iterator[Call]:
     """Every one of the `operators` on every case that knows it; `small` where only the code is tried."""
     for case in cases:
         for operator in case.operators:
@@ -163,24 +210,21 @@ def calls(cases: Sequence[Layer | Map], operators: Sequence[str], *, small: bool
                 yield call(case.small() if small else case, operator)
 
 
-def call(case: Layer | Map, operator: str) -> Call:
+def call(case: Layer | Maps, operator: str) -> Call:
     """`operator` on this case; always the same numbers."""
-    rng = np.random.default_rng(0)
+    shape = case.shape if isinstance(case, Maps) else None
 
-    def array(*shape: int) -> np.ndarray:
-        return kernels.channels_last(rng.standard_normal(shape, np.float32))
+    rng = np.random.default_rng(1)
 
-    if isinstance(case, Map):
-        x = array(case.n, case.c, case.size, case.size)
-        given: tuple[Any, ...] = (x,) if operator == "relu" else (x, 2)
-        if operator == "max_unpool2d":
-            given = (*kernels.max_pool2d(x, 2, return_indices=True), 2)
-        return Call(operator, case.label, given, {})
-    x, grad = array(case.n, case.c, case.size, case.size), array(case.n, case.k, case.output, case.output)
-    first, second = (case.c, case.k) if case.transposed else (case.k, case.c)
-    weight, bias = array(first, second, case.kernel, case.kernel), rng.standard_normal(case.k, np.float32)
-    if operator.endswith("_input"):
-        return Call(operator, case.label, (x.shape, weight, grad), case.window)
-    if operator.endswith("_weight"):
-        return Call(operator, case.label, (x, weight.shape, grad), case.window)
-    return Call(operator, case.label, (x, weight, bias), case.window)
+    def drawn(name: str, given: dict[str, Any]) -> dict[str, Any]:
+        arguments = draw(name, rng, shape=shape, plain=True, **given)
+        return {key: _channels_last(value) for key, value in arguments.items() if key not in ("algorithm", "out")}
+
+    forward = drawn(forward_of(operator) or operator, case.arguments(operator))
+    return Call(operator, case.label, drawn(operator, forward) if forward_of(operator) else forward, forward)
+
+
+def _channels_last(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_channels_last(each) for each in value]
+    return kernels.channels_last(value) if isinstance(value, np.ndarray) and value.ndim == 4 else value

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from statistics import geometric_mean
 from typing import NamedTuple
 
-from .cases import CONVOLUTION, LAYERS, MAPS, OPERATORS, UPSAMPLING, Call, calls
+from .cases import CONVOLUTION, LAYERS, TRANSPOSED, UPSAMPLING, Call, calls
 from .timing import interleaved, setting
 
 
@@ -20,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--operators",
         nargs="+",
-        choices=OPERATORS,
+        choices=(*CONVOLUTION, *TRANSPOSED),
         default=CONVOLUTION,
         metavar="NAME",
-        help=f"what to time, of {', '.join(OPERATORS)} (default: {' '.join(CONVOLUTION)})",
+        help=f"what to time, of {', '.join((*CONVOLUTION, *TRANSPOSED))} (default: {' '.join(CONVOLUTION)})",
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds of 3 calls each (5)")
     parser.add_argument("--alone", action="store_true", help="without PyTorch")
@@ -43,10 +43,8 @@ class Row(NamedTuple):
         return (self.theirs or self.ours) / self.ours
 
     def cells(self) -> list[str]:
-        flops = self.call.cost.flops
-
         def both(seconds: float) -> list[str]:
-            return [f"{1e3 * seconds:.2f}", f"{flops / seconds / 1e9:.0f}" if flops else ""]
+            return [f"{1e3 * seconds:.2f}", f"{self.call.cost.flops / seconds / 1e9:.0f}"]
 
         cells = [self.call.label, self.call.operator, *both(self.ours)]
         return cells if self.theirs is None else [*cells, *both(self.theirs), self.format, f"{self.ratio:.2f}"]
@@ -61,7 +59,7 @@ def measure(call: Call, rounds: int, alone: bool) -> Row:
 
     others = peers.candidates(call)
     for other in others.values():
-        call.check(other().numpy())
+        call.check(peers.arrays(other()))
     ours, *theirs = interleaved([call, *others.values()], rounds)
     best, name = min(zip(theirs, others, strict=True))
     return Row(call, ours, best, name)
@@ -75,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         versions, head = [VERSION], [*head, "PyTorch ms", "GFLOP/s", "format", "ratio"]
     rounds = 1 if arguments.smoke else arguments.rounds
     rows = []
-    for call in calls((*LAYERS, *UPSAMPLING, *MAPS), arguments.operators, small=arguments.smoke):
+    for call in calls((*LAYERS, *UPSAMPLING), arguments.operators, small=arguments.smoke):
         print(f"{call.operator}: {call.label}", file=sys.stderr)
         rows.append(measure(call, rounds, arguments.alone))
     print(f"{setting(*versions)}; medians{'' if arguments.alone else '; ratio above 1: upconv is faster'}")

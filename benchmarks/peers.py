@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from typing import Any
 
@@ -10,62 +11,97 @@ import torch
 import torch.nn.functional as F
 
 from upconv import kernels
+from upconv.kernels.op import OPERATORS
 
+from .calls import forward_of
 from .cases import Call
+from .counterparts import COUNTERPARTS
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 FORMATS = {"NHWC": torch.channels_last, "NCHW": torch.contiguous_format}
 VERSION = f"PyTorch {torch.__version__}"
 
 torch.set_num_threads(kernels.get_num_threads())
 
 
+def keep_freed_memory() -> None:
+    """Let PyTorch reuse the memory of freed results, as upconv does, where the C library is glibc.
+
+    Else each result of 32 MiB and more is fresh, and its page faults take longer than any operator on maps: a relu of
+    128 MiB took 35 ms instead of 6.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+keep_freed_memory()
+
+
 def convert(x: Any, memory_format: torch.memory_format) -> Any:
-    """An array as a tensor in this format, a shape as an empty one, anything else as it is."""
-    if isinstance(x, tuple):
-        return torch.empty(x, memory_format=memory_format)
+    """An array, or several, as tensors in this format; anything else as it is."""
+    if isinstance(x, list):
+        return [convert(each, memory_format) for each in x]
     if not isinstance(x, np.ndarray):
         return x
     tensor = torch.from_numpy(np.ascontiguousarray(x))
     return tensor.contiguous(memory_format=memory_format) if tensor.ndim == 4 else tensor
 
 
+def arrays(results: Any) -> Any:
+    """Tensors as arrays."""
+    return tuple(map(arrays, results)) if isinstance(results, tuple) else results.numpy()
+
+
 def candidates(call: Call) -> dict[str, Callable[[], Any]]:
-    """The call in each memory format, on tensors that are in it already."""
-    return {name: _candidate(call, memory_format) for name, memory_format in FORMATS.items()}
+    """The call in each memory format that PyTorch can do it in, on tensors that are in it already."""
+    gradient = forward_of(call.operator) is not None
+    found = {name: (_backward if gradient else _forward)(call, each) for name, each in FORMATS.items()}
+    return {name: each for name, each in found.items() if _runs(each)}
 
 
-def _candidate(call: Call, memory_format: torch.memory_format) -> Callable[[], Any]:
-    arguments = [convert(x, memory_format) for x in call.arguments]
-    function = PEERS[call.operator]
+def _runs(candidate: Callable[[], Any]) -> bool:
+    try:
+        candidate()
+    except RuntimeError:  # nll_loss's gradient in channels-last
+        return False
+    return True
+
+
+def _forward(call: Call, memory_format: torch.memory_format) -> Callable[[], Any]:
+    arguments = {name: convert(value, memory_format) for name, value in call.arguments.items()}
 
     def run() -> Any:
         with torch.inference_mode():
-            return function(*arguments, **call.options)
+            return PEERS[call.operator](**arguments)
 
     return run
 
 
-def _gradient(which: int, transposed: bool) -> Callable[..., torch.Tensor]:
-    """One of a convolution's two gradients alone, as its backward pass computes it; `torch.nn.grad` may not."""
-    wanted = [which == 0, which == 1, False]
+def _backward(call: Call, memory_format: torch.memory_format) -> Callable[[], Any]:
+    """The backward pass alone, for no more gradients than the call gives."""
+    forward = forward_of(call.operator)
+    gradients = OPERATORS[str(forward)].gradients.items()
+    wanted = next(of for of, each in gradients if each.op.name == call.operator)  # type: ignore[attr-defined]
+    arguments = {name: convert(value, memory_format) for name, value in call.forward.items()}
+    names = (wanted,) if isinstance(wanted, str) else wanted
+    inputs = [arguments[name].requires_grad_() for name in names if arguments[name] is not None]
+    results = PEERS[str(forward)](**arguments)
+    y = results[0] if isinstance(results, tuple) else results
+    grad = convert(call.arguments["grad"], memory_format) if "grad" in call.arguments else torch.ones_like(y)
 
-    def run(x: Any, w: Any, grad: Any, *, stride: int, padding: int, dilation: int) -> torch.Tensor:
-        geometry = [stride, stride], [padding, padding], [dilation, dilation], transposed, [0, 0], 1
-        return torch.ops.aten.convolution_backward(grad, x, w, None, *geometry, wanted)[which]
+    def run() -> Any:
+        found = torch.autograd.grad(y, inputs, grad, retain_graph=True)
+        return found if len(names) > 1 else found[0]
 
     return run
 
 
 PEERS: dict[str, Callable[..., Any]] = {
-    "conv2d": F.conv2d,
-    "conv2d_input": _gradient(0, transposed=False),
-    "conv2d_weight": _gradient(1, transposed=False),
-    "conv_transpose2d": F.conv_transpose2d,
-    "conv_transpose2d_input": _gradient(0, transposed=True),
-    "conv_transpose2d_weight": _gradient(1, transposed=True),
-    "max_pool2d": F.max_pool2d,
-    "max_unpool2d": F.max_unpool2d,
-    "relu": F.relu,
+    **COUNTERPARTS,
+    "dropout": lambda x, *, p, seed: F.dropout(x, p),
+    "max_pool2d_offsets": lambda x, kernel_size, **window: F.max_pool2d(x, kernel_size, **window, return_indices=True),
 }
 
 

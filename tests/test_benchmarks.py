@@ -8,6 +8,9 @@ import pytest
 from benchmarks import cases
 from benchmarks.__main__ import COMMANDS, main
 from upconv import kernels
+from upconv.kernels.op import OPERATORS
+
+LAYERS = (*cases.CONVOLUTION, *cases.TRANSPOSED)
 
 
 @pytest.fixture(autouse=True)
@@ -19,16 +22,31 @@ def threads(monkeypatch):
 
 def test_layers_without_pytorch(capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert main(["layers", "--smoke", "--alone", "--threads", "1", "--operators", *cases.OPERATORS]) == 0
+    assert main(["layers", "--smoke", "--alone", "--threads", "1", "--operators", *LAYERS]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "1 thread" in lines[0] and "1 threads" not in lines[0]
     assert "these times mean nothing" in lines[1]
     rows = [line.split(" | ")[:2] for line in lines if line.startswith("| ") and " x " in line]
-    assert len(rows) == 3 * len(cases.LAYERS) + 3 * len(cases.UPSAMPLING) + 3 * len(cases.MAPS)
-    assert {operator for _, operator in rows} == set(cases.OPERATORS)
+    assert len(rows) == 3 * len(cases.LAYERS) + 3 * len(cases.UPSAMPLING)
+    assert {operator for _, operator in rows} == set(LAYERS)
 
 
-@pytest.mark.parametrize("command", ["layers", "unet", "loss-curve"])
+def test_maps_without_pytorch(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main(["maps", "--smoke", "--alone"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split(" | ")[1] for line in lines if line.startswith("| ") and " x " in line]
+    assert sorted(rows) == sorted(operator for case in cases.MAPS for operator in case.operators)
+    assert "of a copy's bytes per second" in lines[-1]
+
+
+def test_an_operator_is_in_the_benchmarks():
+    """Or is another one's companion."""
+    companions = {"max_pool2d_offsets", "max_pool2d_indices", "linear", "linear_input", "linear_weight", "linear_bias"}
+    assert {*OPERATORS} - companions == {*LAYERS, *(name for case in cases.MAPS for name in case.operators)}
+
+
+@pytest.mark.parametrize("command", ["layers", "maps", "unet", "loss-curve"])
 def test_missing_pytorch_is_told(command, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.delitem(sys.modules, "benchmarks.peers", raising=False)
@@ -42,8 +60,10 @@ def test_missing_pytorch_is_told(command, capsys, monkeypatch):
 
 def test_beside_pytorch(capsys):
     pytest.importorskip("torch")
-    assert main(["layers", "--smoke", "--operators", *cases.OPERATORS]) == 0
+    assert main(["layers", "--smoke", "--operators", *LAYERS]) == 0
     assert "conv2d_weight: " in capsys.readouterr().out
+    assert main(["maps", "--smoke"]) == 0
+    assert "are at least as fast as PyTorch" in capsys.readouterr().out
     assert main(["unet", "--smoke"]) == 0
     assert "| training step |" in capsys.readouterr().out
     assert main(["loss-curve", "--steps", "2", "--width", "2", "--depth", "1", "--crop", "16", "--batch", "1"]) == 0
