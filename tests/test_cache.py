@@ -70,6 +70,34 @@ def installation(tmp_path):
     return Installation(tmp_path)
 
 
+def test_kernels_that_two_processes_compiled_go_together_in_a_third(installation):
+    """Their forms for two dtypes have the same names, and without care the same numbers."""
+
+    def shrink(dtype):
+        return f"kernels.interpolate_input((1, 1, 5, 16), np.ones((1, 1, 10, 32), '{dtype}'), scale_factor=2).sum()"
+
+    for dtypes in (["f4"], ["f8"], ["f4", "f8"]):
+        results, text = installation.run(*map(shrink, dtypes))
+        assert results == ["320.0"] * len(dtypes)
+        assert (MESSAGE in text) == (len(dtypes) == 1)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_the_children_of_a_process_number_their_functions_apart():
+    code = """
+import os
+from numba.core.bytecode import FunctionIdentity
+import upconv.kernels
+for _ in range(2):
+    if not os.fork():
+        print(FunctionIdentity.from_function(lambda: 0).unique_id, flush=True)
+        os._exit(0)
+    os.wait()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert len({*done.stdout.split()}) == 2
+
+
 def test_an_edit_of_any_source_is_seen(installation):
     results, _ = installation.run(RELU, CONV)
     assert results == ["[0.0, 3.0]", "[6.0, 6.0]"]

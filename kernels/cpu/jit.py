@@ -3,9 +3,15 @@
 Numba's own cache looks only at the file that holds a function, so an edit of a tile would run stale machine code, and
 it cannot key a kernel that closes over an intrinsic. This one keys a kernel by its name, its signature, the CPU, and
 the text of every source in this folder.
+
+Numba tells functions of one name apart, as the float32 and the float64 form of a kernel, by numbering them in every
+process from 1, and the numbers are part of the symbols of the machine code. Of two kernels that different processes
+have compiled, one's symbols would then be taken for the other's in a third process that loads both: numbers that no
+other process has come first.
 """
 
 import hashlib
+import itertools
 import logging
 import os
 import pickle
@@ -20,12 +26,23 @@ from typing import Any
 import numba
 from llvmlite import ir
 from numba.core import cgutils, compiler, types
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import _Cache
 from numba.core.serialize import dumps
 from numba.extending import intrinsic
 from numba.misc.appdirs import AppDirs
 
 logger = logging.getLogger("upconv")
+
+
+def _number_apart() -> None:
+    """Let the functions of this process have numbers of their own."""
+    FunctionIdentity._unique_ids = itertools.count(int.from_bytes(os.urandom(7), "big") + 1)
+
+
+_number_apart()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_number_apart)
 
 
 def cache_directory() -> Path:
