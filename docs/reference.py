@@ -11,7 +11,6 @@ from pathlib import Path
 import pdoc
 
 import upconv.kernels
-from upconv.kernels.op import OPERATORS
 
 # The packages and, of their modules, what is no detail of theirs.
 MODULES = ("upconv.kernels", "upconv.nn", r"!upconv\.(kernels|nn)\.(?!init$).*")
@@ -45,8 +44,6 @@ def _escaped(line: str) -> str:
 
 def main(folder: str) -> None:
     """Write the pages into `folder`."""
-    for op in OPERATORS.values():
-        op.rule.__annotations__.pop("return")  # a rule returns its Case, the operator arrays
     pdoc.render.configure(
         show_source=False,
         include_undocumented=False,

@@ -163,12 +163,12 @@ def operator(
     def declare(rule: Callable[P, Case]) -> Callable[P, Any]:
         op = Op(rule.__name__, rule, reference, variants, gradients or {})
         OPERATORS[op.name] = op
+        rule.__annotations__.pop("return", None)  # for help(): a rule returns its Case, the operator arrays
 
         @wraps(rule)
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             return op(*args, **kwargs)
 
-        call.__annotations__ = {**rule.__annotations__, "return": Any}
         call.op = op  # type: ignore[attr-defined]
         return call
 
