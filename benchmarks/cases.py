@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from upconv import kernels
+from upconv.kernels.op import OPERATORS
 
 from .calls import draw, forward_of, function, parameters
 
@@ -141,14 +142,6 @@ UPSAMPLING = (
 
 LARGE, HALF = (8, 64, 256, 256), (8, 64, 128, 128)  # 128 MiB of float32, more than the caches hold, and a quarter
 SCORES, BINARY = (8, 21, 256, 256), (8, 2, 256, 256)
-POINTWISE = (
-    *("relu", "relu_input", "leaky_relu", "leaky_relu_input", "sigmoid", "sigmoid_input", "tanh", "tanh_input"),
-    *("add", "concatenate", "dropout", "dropout_input", "bias_relu_input", "channel_sum"),
-    *("batch_norm", "batch_norm_input", "batch_norm_training", "batch_norm_training_input"),
-    *("global_avg_pool2d", "global_avg_pool2d_input", "global_max_pool2d", "global_max_pool2d_input"),
-    *("l1_loss", "l1_loss_input", "mse_loss", "mse_loss_input"),
-    *("binary_cross_entropy_with_logits", "binary_cross_entropy_with_logits_input"),
-)
 OF_CLASSES = (
     *("softmax", "softmax_input", "log_softmax", "log_softmax_input", "nll_loss", "nll_loss_input"),
     *("cross_entropy", "cross_entropy_input", "dice_loss", "dice_loss_input"),
@@ -157,8 +150,10 @@ MAX_POOLING, AVERAGING = ("max_pool2d", "max_pool2d_input"), ("avg_pool2d", "avg
 UNPOOLING = ("max_unpool2d", "max_unpool2d_input", "unpool2d", "unpool2d_input")
 RESAMPLING = ("interpolate", "interpolate_input")
 OVERLAPPING = {"kernel_size": 3, "stride": 2, "padding": 1}
+APART = {*CONVOLUTION, *TRANSPOSED, *OF_CLASSES, *MAX_POOLING, *AVERAGING, *UNPOOLING, *RESAMPLING}
+OTHERS = tuple(name for name in OPERATORS if name not in APART)
 MAPS = (
-    Maps(LARGE, POINTWISE),
+    Maps(LARGE, OTHERS),
     Maps(SCORES, OF_CLASSES),
     Maps(BINARY, OF_CLASSES),
     Maps(LARGE, (*MAX_POOLING, *AVERAGING), {"kernel_size": 2}),

@@ -57,6 +57,8 @@ def arrays(results: Any) -> Any:
 def candidates(call: Call) -> dict[str, Callable[[], Any]]:
     """The call in each memory format that PyTorch can do it in, on tensors that are in it already."""
     gradient = forward_of(call.operator) is not None
+    if (forward_of(call.operator) or call.operator) not in PEERS:
+        return {}
     found = {name: (_backward if gradient else _forward)(call, each) for name, each in FORMATS.items()}
     return {name: each for name, each in found.items() if _runs(each)}
 
