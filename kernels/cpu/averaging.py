@@ -7,7 +7,7 @@ import numpy as np
 
 from ..layout import Array, Shape
 from ..window import Pair, Sides
-from .channels import DOUBLE, ROWS, bands, block, end_tap, first_tap, staged, window_sum
+from .channels import DOUBLE, ROWS, bands, block, end_tap, fetch, first_tap, placed, window_sum
 from .jit import claim, inlined, kernel
 from .parallel import LINE, SMALL, run, strided
 from .stream import write
@@ -16,19 +16,20 @@ from .stream import write
 def avg_pool(outputs: list[Array], x: Array, **window: Any) -> None:
     """avg_pool2d: the sum of each window's taps, and one division."""
     n, c, h, w = x.shape
-    pixels, stream = staged(outputs[0])
+    lanes = block(c, DOUBLE)
+    straight, stage = placed(lanes, x, *outputs)
     output_size = window.pop("output_size")
     items, band = bands(n * output_size[0])
     run(
-        _avg_pool(x.dtype, block(c, DOUBLE)),
+        _avg_pool(x.dtype, lanes, straight),
         items,
         band,
         strided(x),
         outputs[0].ctypes.data,
         (c, h, w, *output_size),
         *_geometry(**window),
-        (pixels, stream),
-        scratch=pixels * c * x.itemsize,
+        stage,
+        scratch=stage[0] * c * x.itemsize,
         small=x.nbytes < SMALL,
     )
 
@@ -36,21 +37,22 @@ def avg_pool(outputs: list[Array], x: Array, **window: Any) -> None:
 def avg_pool_input(outputs: list[Array], shape: Shape, grad: Array, **window: Any) -> None:
     """avg_pool2d_input: rows of `grad` divided, then for each pixel their sum over the windows it is in."""
     n, c, h, w = shape
-    pixels, stream = staged(outputs[0])
+    lanes = block(c, DOUBLE)
+    straight, stage = placed(lanes, grad, *outputs)
     taps, stride = window["kernel_size"], window["stride"]
     rows = stride[0] * max(1, ROWS // stride[0])
     slots = (rows + taps[0] - 2) // stride[0] + 1  # rows of windows that reach so many rows of pixels
     slot = -(-grad.shape[3] * c * 8 // LINE) * LINE
     run(
-        _avg_pool_input(grad.dtype, block(c, DOUBLE)),
+        _avg_pool_input(grad.dtype, lanes, straight),
         n * -(-h // rows),
         outputs[0].ctypes.data,
         strided(grad),
         (c, h, w, *grad.shape[2:]),
         *_geometry(**window),
-        (pixels, stream),
+        stage,
         (rows, slot, slots * slot),
-        scratch=slots * slot + pixels * c * grad.itemsize,
+        scratch=slots * slot + stage[0] * c * grad.itemsize,
         small=outputs[0].nbytes < SMALL,
     )
 
@@ -79,13 +81,13 @@ def _divisor(top, left, shape, taps, padding, rule):  # type: ignore[no-untyped-
 
 
 @cache
-def _avg_pool(dtype: np.dtype, lanes: int) -> Any:
-    size, mean, write_y = dtype.itemsize, window_sum(dtype, dtype, True, lanes), write(dtype)
+def _avg_pool(dtype: np.dtype, lanes: int, straight: bool) -> Any:
+    size, mean, write_y = dtype.itemsize, window_sum(dtype, dtype, True, lanes, straight=straight), write(dtype)
 
-    @kernel(f"avg_pool-{dtype}x{lanes}")
+    @kernel(f"avg_pool-{dtype}x{lanes}-{straight}")
     def avg_pool(work, scratch, count, band, x, y, shape, taps, stride, padding, rule, stage):  # type: ignore[no-untyped-def]
         channels, height, width, rows, columns = shape
-        pixels, stream = stage
+        pixels, stream, fetches = stage
         item = claim(work)
         while item < count:
             for row in range(item * band[1], min(band[0], (item + 1) * band[1])):
@@ -101,6 +103,9 @@ def _avg_pool(dtype: np.dtype, lanes: int) -> Any:
                         left = (start + j) * stride[1] - padding[1][0]
                         v = first_tap(left, 1, taps[1])
                         broad = end_tap(left, 1, taps[1], width) - v
+                        if fetches:
+                            later = left + taps[1] + (fetches - 1) * stride[1]
+                            fetch(x[0] + n * x[1] + (top + u) * x[2], x[2], high, later, stride[1], width, x[3])
                         mean(
                             target + j * channels * size,
                             x[0] + n * x[1] + (top + u) * x[2] + (left + v) * x[3],
@@ -117,14 +122,17 @@ def _avg_pool(dtype: np.dtype, lanes: int) -> Any:
 
 
 @cache
-def _avg_pool_input(dtype: np.dtype, lanes: int) -> Any:
+def _avg_pool_input(dtype: np.dtype, lanes: int, straight: bool) -> Any:
     size, write_dx = dtype.itemsize, write(dtype)
-    divided, added = window_sum(dtype, DOUBLE, True, lanes), window_sum(DOUBLE, dtype, False, lanes)
+    divided, added = (
+        window_sum(dtype, DOUBLE, True, lanes),
+        window_sum(DOUBLE, dtype, False, lanes, straight=straight),
+    )
 
-    @kernel(f"avg_pool_input-{dtype}x{lanes}")
+    @kernel(f"avg_pool_input-{dtype}x{lanes}-{straight}")
     def avg_pool_input(work, scratch, count, dx, grad, shape, taps, stride, padding, rule, stage, band):  # type: ignore[no-untyped-def]
         channels, height, width, rows, columns = shape
-        pixels, stream = stage
+        pixels, stream, _ = stage
         band_rows, slot, slots = band
         bands = (height + band_rows - 1) // band_rows
         item = claim(work)

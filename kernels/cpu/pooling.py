@@ -12,13 +12,14 @@ from ..layout import Array, Shape
 from ..window import Pair, Sides
 from .channels import (
     PAIR,
-    ahead,
     bands,
     block,
     end_tap,
+    fetch,
     first_tap,
     over_blocks,
     over_taps,
+    placed,
     splat,
     staged,
     window_largest,
@@ -56,12 +57,13 @@ def _max_pool(
     """The maxima, and where there is a second output the codes of their taps: positions where it is int64."""
     y, codes = outputs[0], outputs[1] if len(outputs) > 1 else None
     n, c, h, w = x.shape
-    pixels, stream = staged(y)
+    lanes = block(c, x.dtype)
+    straight, stage = placed(lanes, x, *outputs)
     code = None if codes is None else codes.dtype
     wide = code == INDEX and h * w >= 2**31
     items, band = bands(n * output_size[0])
     run(
-        _max_pool_kernel(x.dtype, code, wide, block(c, x.dtype)),
+        _max_pool_kernel(x.dtype, code, wide, lanes, straight),
         items,
         band,
         strided(x),
@@ -73,23 +75,23 @@ def _max_pool(
         (padding[0][0], padding[1][0]),
         dilation,
         code_steps,
-        (pixels, stream),
-        scratch=pixels * c * (x.itemsize + 8),
+        stage,
+        scratch=stage[0] * c * (x.itemsize + 8),
         small=x.nbytes < SMALL,
     )
 
 
 @cache
-def _max_pool_kernel(dtype: np.dtype, code: np.dtype | None, wide: bool, lanes: int) -> Any:
+def _max_pool_kernel(dtype: np.dtype, code: np.dtype | None, wide: bool, lanes: int, straight: bool) -> Any:
     size, code_size = dtype.itemsize, 0 if code is None else code.itemsize
-    largest, write_y = window_largest(dtype, code, wide, lanes), write(dtype)
+    largest, write_y = window_largest(dtype, code, wide, lanes, straight=straight), write(dtype)
     write_codes = write(code or INDEX)
     positions = code == INDEX
 
-    @kernel(f"max_pool-{dtype}-{code}-{wide}x{lanes}")
+    @kernel(f"max_pool-{dtype}-{code}-{wide}x{lanes}-{straight}")
     def max_pool(work, scratch, count, band, x, y, codes, shape, taps, stride, before, dilation, code_steps, stage):  # type: ignore[no-untyped-def]
         channels, height, width, rows, columns = shape
-        pixels, stream = stage
+        pixels, stream, fetches = stage
         item = claim(work)
         while item < count:
             for row in range(item * band[1], min(band[0], (item + 1) * band[1])):
@@ -109,6 +111,10 @@ def _max_pool_kernel(dtype: np.dtype, code: np.dtype | None, wide: bool, lanes: 
                         v = first_tap(left, dilation[1], taps[1])
                         broad = end_tap(left, dilation[1], taps[1], width) - v
                         q = left + v * dilation[1]
+                        if fetches:
+                            later = left + (taps[1] - 1) * dilation[1] + 1 + (fetches - 1) * stride[1]
+                            near = x[0] + n * x[1] + p * x[2]
+                            fetch(near, dilation[0] * x[2], high, later, stride[1], width, x[3])
                         largest(
                             target + j * channels * size,
                             code_target + j * channels * code_size,
@@ -205,12 +211,13 @@ def max_pool_input(
 ) -> None:
     """max_pool2d_input: every input pixel gathers from the windows it won."""
     n, c, h, w = shape
-    pixels, stream = staged(outputs[0])
+    lanes = block(c, grad.dtype)
+    straight, stage = placed(lanes, grad, *outputs)
     items, band = bands(n * h, stride[0])
     apart = all(k <= s and d == 1 for k, s, d in zip(kernel_size, stride, dilation, strict=True))
     shared = tuple(gcd(s, d) for s, d in zip(stride, dilation, strict=True))
     run(
-        _max_pool_input(grad.dtype, offsets.dtype, block(c, grad.dtype), apart),
+        _max_pool_input(grad.dtype, offsets.dtype, lanes, apart, straight),
         items,
         band,
         outputs[0].ctypes.data,
@@ -222,17 +229,17 @@ def max_pool_input(
         (padding[0][0], padding[1][0]),
         dilation,
         shared,
-        (pixels, stream),
-        scratch=pixels * c * grad.itemsize + 24 * w,
+        stage,
+        scratch=stage[0] * c * grad.itemsize + 24 * w,
         small=outputs[0].nbytes < SMALL,
     )
 
 
 @cache
-def _won(dtype: np.dtype, code: np.dtype, lanes: int, apart: bool) -> Any:
+def _won(dtype: np.dtype, code: np.dtype, lanes: int, apart: bool, straight: bool) -> Any:
     """dx[c] = sum over windows of grad[c] where its code is that of the tap by which the window reaches the pixel.
 
-    apart: no more than one window does. Without loops that took a third less time.
+    apart: no more than one window does. Without loops that took a third less time. straight: write past the caches.
 
     An intrinsic (dx, grad, codes, channels, counts, grad_steps, code_steps, tap, tap_steps): addresses of the first
     window's numbers; how many rows and columns of windows; the bytes from one to the next; the first one's tap, and
@@ -263,7 +270,8 @@ def _won(dtype: np.dtype, code: np.dtype, lanes: int, apart: bool) -> Any:
                     total = words.choose(reached, lambda: window(starts, words.zero()), lambda: [words.zero()])[0]
                 else:
                     total = over_taps(words, (rows, columns), starts, steps, [words.zero()], window)[0]
-                words.store(total, builder.add(dx, builder.mul(c, words.integer(words.size))))
+                put = words.stream if straight else words.store
+                put(total, builder.add(dx, builder.mul(c, words.integer(words.size))))
 
             over_blocks(words, channels, body)
             return context.get_dummy_value()
@@ -286,14 +294,13 @@ def _reaching(at, stride, dilation, taps, windows, tap_step):  # type: ignore[no
 
 
 @cache
-def _max_pool_input(dtype: np.dtype, code: np.dtype, lanes: int, apart: bool) -> Any:
-    size, won, write_dx = dtype.itemsize, _won(dtype, code, lanes, apart), write(dtype)
-    code_size = code.itemsize
+def _max_pool_input(dtype: np.dtype, code: np.dtype, lanes: int, apart: bool, straight: bool) -> Any:
+    size, won, write_dx = dtype.itemsize, _won(dtype, code, lanes, apart, straight), write(dtype)
 
-    @kernel(f"max_pool_input-{dtype}-{code}x{lanes}-{apart}")
+    @kernel(f"max_pool_input-{dtype}-{code}x{lanes}-{apart}-{straight}")
     def gather(work, scratch, count, band, dx, codes, grad, shape, taps, stride, before, dilation, shared, stage):  # type: ignore[no-untyped-def]
         channels, height, width, rows, columns = shape
-        pixels, stream = stage
+        pixels, stream, fetches = stage
         tap_steps = stride[0] // shared[0], stride[1] // shared[1]
         steps = dilation[0] // shared[0], dilation[1] // shared[1]
         reached = integers(scratch, 3 * width)  # by which tap, which window and how many windows reach each column
@@ -309,8 +316,14 @@ def _max_pool_input(dtype: np.dtype, code: np.dtype, lanes: int, apart: bool) ->
                     some = min(pixels, width - start)
                     result = dx + (row * width + start) * channels * size
                     target = scratch + 24 * width if stream else result
+                    before_j = -1
                     for q in range(start, start + some):
                         v, j, broad = reached[3 * q], reached[3 * q + 1], reached[3 * q + 2]
+                        if fetches and j != before_j:
+                            before_j, row_of = j, n * grad[1] + i * grad[2]
+                            fetch(grad[0] + row_of, steps[0] * grad[2], high, j + fetches, 1, columns, grad[3])
+                            row_of = n * codes[1] + i * codes[2]
+                            fetch(codes[0] + row_of, steps[0] * codes[2], high, j + fetches, 1, columns, codes[3])
                         won(
                             target + (q - start) * channels * size,
                             grad[0] + n * grad[1] + i * grad[2] + j * grad[3],
@@ -323,11 +336,6 @@ def _max_pool_input(dtype: np.dtype, code: np.dtype, lanes: int, apart: bool) ->
                             (-tap_steps[0] * taps[1], -tap_steps[1]),
                         )
                     if stream:
-                        if start + some < width and high:
-                            j = reached[3 * (start + some) + 1]
-                            more = min(columns - j, pixels // stride[1] + 1) * channels
-                            ahead(grad[0] + n * grad[1] + i * grad[2] + j * grad[3], more * size)
-                            ahead(codes[0] + n * codes[1] + i * codes[2] + j * codes[3], more * code_size)
                         write_dx(result, target, some * channels, 1)
             item = claim(work)
 

@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba.core import cgutils
 
 INT = ir.IntType(64)
+LINE = 64  # bytes of a cache line
 
 
 class Words:
@@ -50,9 +51,9 @@ class Words:
         self.builder.store(value, self._pointer(address, offset, self.vector)).align = self.size
 
     def stream(self, value: Any, address: Any) -> None:
-        """Write a vector past the caches, to an address that is a multiple of its size."""
+        """Write a vector past the caches, to an address that is a multiple of its size or of a cache line's."""
         store = self.builder.store(value, self._pointer(address, 0, self.vector))
-        store.align = self.lanes * self.size
+        store.align = min(LINE, self.lanes * self.size)
         store.set_metadata("nontemporal", self.builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
 
     def below(self, count: Any) -> Any:
