@@ -105,9 +105,12 @@ class Arguments:
             self.fail(f"{name} must have the {len(axes)} axes {axes}, got shape {value.shape}")
         if dtype is not None and value.dtype != dtype:
             self.fail(f"{name} must be {dtype} like the first array, got {value.dtype}", TypeError)
+        self._limited(name, value)
+        return value if value.flags.aligned else value.copy(order="K")
+
+    def _limited(self, name: str, value: Array) -> None:
         if max(value.shape, default=0) >= LIMIT:
             self.fail(f"{name} must have fewer than 2**31 entries on each axis, got shape {value.shape}")
-        return value if value.flags.aligned else value.copy(order="K")
 
     def map(self, name: str, value: Any, axes: str, dtype: np.dtype | None = None) -> Array:
         """As `array`, for maps that may also come as one image, without the first axis, all or none of them.
@@ -184,6 +187,7 @@ class Arguments:
         if value.dtype.kind not in "iu":
             self.fail(f"{name} must be integers, got {value.dtype}", TypeError)
         self.shape(name, value, self.seen(shape))
+        self._limited(name, value)
         value = value[np.newaxis] if self.unbatched else value
         return value if value.flags.aligned else value.copy(order="K")
 

@@ -106,6 +106,12 @@ TOGETHER = {
         ({"output_size": (8, 6)}, "output_size must be less than one stride (2, 2) away from (6, 6), got (8, 6)"),
         (one, "the result would have size (0, 0); padding 1 is too large for it"),
     ],
+    "max_unpool2d_input": [
+        (
+            {"indices": np.broadcast_to(np.int8(0), (2, 4, 6, 2**31))},
+            "indices must have fewer than 2**31 entries on each axis, got shape (2, 4, 6, 2147483648)",
+        ),
+    ],
     "unpool2d": [({"kernel_size": 2**30}, TOO_LARGE)],
     "unpool2d_input": [({"kernel_size": (5, 2)}, "kernel_size must divide the size of grad (12, 14), got (5, 2)")],
     "interpolate": [
