@@ -38,7 +38,8 @@ def _scales(check: Arguments, scale_factor: Any) -> Scales:
     for value in pair:
         if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
             check.fail(f"scale_factor must be a number or a pair, got {type(value).__name__}", TypeError)
-        if not 0 < value <= LARGEST:
+        number = float(value) if isinstance(value, np.floating) else value  # else LARGEST would be made a float32
+        if not 0 < number <= LARGEST:
             check.fail(f"scale_factor must be positive and finite, got {scale_factor!r}")
     return float(pair[0]), float(pair[1])
 

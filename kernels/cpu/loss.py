@@ -47,8 +47,8 @@ def _loss(
 ) -> None:
     weights = _weights(weight, scores)
     sums = Blocks(scores, labels, ignore_index).sums(make, 2 * WIDTH, weights.ctypes.data)
-    total, count = sums.reshape(2, WIDTH).sum(axis=1)
     with np.errstate(all="ignore"):
+        total, count = sums.reshape(2, WIDTH).sum(axis=1)
         loss[...] = total / count if reduction == "mean" else total
 
 
