@@ -14,8 +14,10 @@ from .elementwise_loss import (
     binary_cross_entropy_with_logits_input,
     l1_loss,
     l1_loss_input,
+    l1_loss_target,
     mse_loss,
     mse_loss_input,
+    mse_loss_target,
 )
 from .global_pooling import (
     global_avg_pool2d,
@@ -96,6 +98,7 @@ __all__ = [
     "interpolate_input",
     "l1_loss",
     "l1_loss_input",
+    "l1_loss_target",
     "leaky_relu",
     "leaky_relu_input",
     "linear",
@@ -112,6 +115,7 @@ __all__ = [
     "max_unpool2d_input",
     "mse_loss",
     "mse_loss_input",
+    "mse_loss_target",
     "nll_loss",
     "nll_loss_input",
     "num_threads",

@@ -1,5 +1,6 @@
 """Losses that compare two arrays of one shape number by number: rules and docstrings."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,8 @@ def _weights(check: Arguments, name: str, value: Any, x: Array) -> Array:
 def l1_loss_input(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
     """dx[i] = sign(x[i] - target[i]) / M; 0 where they are equal or either is NaN. M = 1 for reduction "sum".
 
-    The gradient of `l1_loss` with respect to x; that with respect to target is its negative. M is the count of numbers.
-    Arguments and errors as there. Returns the shape of x in its format.
+    The gradient of `l1_loss` with respect to x. M is the count of numbers. Arguments and errors as there. Returns the
+    shape of x in its format.
 
     >>> import numpy as np
     >>> from upconv.kernels import l1_loss_input
@@ -61,7 +62,27 @@ def l1_loss_input(x: Array, target: Array, *, reduction: str = "mean", algorithm
     return _compared("l1_loss_input", x, target, reduction, algorithm, gradient=True, flops=2)
 
 
-@operator(reference=reference.l1_loss, variants=[Variant("direct", cpu.l1_loss)], gradients={"x": l1_loss_input})
+@operator(reference=reference.l1_loss_input, variants=[Variant("direct", cpu.l1_loss_input)])
+def l1_loss_target(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
+    """dt[i] = sign(target[i] - x[i]) / M; 0 where they are equal or either is NaN. M = 1 for reduction "sum".
+
+    The gradient of `l1_loss` with respect to target: `l1_loss_input` with the two exchanged. Arguments and errors as
+    there. Returns the shape of x in its format.
+
+    >>> import numpy as np
+    >>> from upconv.kernels import l1_loss_target
+    >>> l1_loss_target(np.array([1.0, 2.0]), np.array([3.0, 2.0]))
+    array([0.5, 0. ])
+    """
+    case = _compared("l1_loss_target", x, target, reduction, algorithm, gradient=True, flops=2)
+    return replace(case, arguments=case.arguments[::-1])
+
+
+@operator(
+    reference=reference.l1_loss,
+    variants=[Variant("direct", cpu.l1_loss)],
+    gradients={"x": l1_loss_input, "target": l1_loss_target},
+)
 def l1_loss(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
     """L = sum over i of |x[i] - target[i]|, over their count if "mean".
 
@@ -87,8 +108,8 @@ def l1_loss(x: Array, target: Array, *, reduction: str = "mean", algorithm: str 
 def mse_loss_input(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
     """dx[i] = 2 (x[i] - target[i]) / M. M = 1 for reduction "sum".
 
-    The gradient of `mse_loss` with respect to x; that with respect to target is its negative. M is the count of
-    numbers. Arguments and errors as there. Returns the shape of x in its format.
+    The gradient of `mse_loss` with respect to x. M is the count of numbers. Arguments and errors as there. Returns the
+    shape of x in its format.
 
     >>> import numpy as np
     >>> from upconv.kernels import mse_loss_input
@@ -98,7 +119,27 @@ def mse_loss_input(x: Array, target: Array, *, reduction: str = "mean", algorith
     return _compared("mse_loss_input", x, target, reduction, algorithm, gradient=True, flops=2)
 
 
-@operator(reference=reference.mse_loss, variants=[Variant("direct", cpu.mse_loss)], gradients={"x": mse_loss_input})
+@operator(reference=reference.mse_loss_input, variants=[Variant("direct", cpu.mse_loss_input)])
+def mse_loss_target(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
+    """dt[i] = 2 (target[i] - x[i]) / M. M = 1 for reduction "sum".
+
+    The gradient of `mse_loss` with respect to target: `mse_loss_input` with the two exchanged. Arguments and errors as
+    there. Returns the shape of x in its format.
+
+    >>> import numpy as np
+    >>> from upconv.kernels import mse_loss_target
+    >>> mse_loss_target(np.array([1.0, 2.0]), np.array([3.0, 2.0]))
+    array([2., 0.])
+    """
+    case = _compared("mse_loss_target", x, target, reduction, algorithm, gradient=True, flops=2)
+    return replace(case, arguments=case.arguments[::-1])
+
+
+@operator(
+    reference=reference.mse_loss,
+    variants=[Variant("direct", cpu.mse_loss)],
+    gradients={"x": mse_loss_input, "target": mse_loss_target},
+)
 def mse_loss(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
     """L = sum over i of (x[i] - target[i])^2, over their count if "mean".
 

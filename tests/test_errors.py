@@ -150,7 +150,8 @@ TOGETHER = {
         for name, operators in (
             ("grad", ("relu_input", "leaky_relu_input", "sigmoid_input", "tanh_input", "bias_relu_input")),
             ("grad", ("softmax_input", "log_softmax_input", "batch_norm_input")),
-            ("target", ("l1_loss", "mse_loss", "l1_loss_input", "mse_loss_input")),
+            ("target", ("l1_loss", "l1_loss_input", "l1_loss_target")),
+            ("target", ("mse_loss", "mse_loss_input", "mse_loss_target")),
             ("y", ("add",)),
         )
         for operator in operators
