@@ -4,11 +4,11 @@ SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c '$(SUITABLE)' 2>/dev/null && echo $(p))))
 BIN = .venv/bin
 
-.PHONY: help demo test test-slow check docs bench quadrants clean
+.PHONY: help demo test test-slow test-pytorch check docs bench quadrants clean
 .DEFAULT_GOAL := help
 
 help: ## say what the targets do
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 .venv/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "upconv needs Python 3.11 or newer and found none; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
@@ -28,11 +28,16 @@ demo: .venv/ready ## train a U-Net on the embedded image of nuclei, then predict
 
 test: .venv/ready ## run the tests
 	@echo "Testing (some minutes; kernels are compiled at their first use)."
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not pytorch"
 
 test-slow: .venv/ready ## run the sweeps that `make test` leaves out
 	@echo "Running the long sweeps."
 	@$(BIN)/python -m pytest -m slow
+
+test-pytorch: .venv/ready ## compare every operator with PyTorch, which must be in .venv (under a minute)
+	@$(BIN)/python -c "import torch" || { echo "PyTorch is not in .venv: $(BIN)/pip install torch" >&2; exit 1; }
+	@echo "Comparing every operator and its gradients with PyTorch."
+	@$(BIN)/python -m pytest -m pytorch tests/test_pytorch.py
 
 check: .venv/ready ## lint, check the format, check the types of the installed package
 	@echo "Checking style (ruff)."

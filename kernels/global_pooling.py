@@ -96,7 +96,7 @@ def global_max_pool2d(x: Array, *, return_indices: bool = False, algorithm: str 
     """y[n,c,0,0] = max over i,j of x[n,c,i,j].
 
     The largest pixel of each plane, as `torch.nn.functional.adaptive_max_pool2d(x, 1)`: NaN always wins, and of equal
-    pixels the first, row by row.
+    pixels the first, row by row; also of several NaN, where PyTorch's index names the last.
 
     x: (N, C, H, W) or (C, H, W) of at least one pixel, float32 or float64, any strides. return_indices: also give the
     position of each winner in its plane, row * W + column, as int64.

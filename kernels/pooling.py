@@ -180,7 +180,7 @@ def max_pool2d(
     """y[n,c,i,j] = max over u,v of x[n, c, i s - pad + u d, j s - pad + v d].
 
     Max-pooling as `torch.nn.functional.max_pool2d`. Pixels in the padding never win, NaN always does, and of equal
-    pixels the first, row by row.
+    pixels the first, row by row; also of several NaN, where PyTorch's indices name the last.
 
     x: (N, C, H, W) or (C, H, W), float32 or float64, any strides.
     kernel_size, stride, dilation: int or (rows, columns), in pixels; stride None means kernel_size.
