@@ -1,4 +1,4 @@
-"""Every operator in PyTorch: functions of tensors that take the operators' own arguments. Importing this needs torch."""
+"""Every operator in PyTorch: functions of tensors with the operators' own arguments. Importing this needs torch."""
 
 from math import ceil, inf, prod
 
@@ -82,7 +82,7 @@ def bias_relu_input(y, grad):
 
 
 def met(y, x, padding, stride):
-    """The windows that begin on the map or before it. To PyTorch a padded map is a map, so with ceil_mode it has more."""
+    """The windows that begin on the map or before it: where PyTorch gets a padded map, ceil_mode adds more."""
     counts = [ceil((h + before) / s) for h, (before, _), s in zip(x.shape[-2:], padding, stride, strict=True)]
     return y[..., : counts[0], : counts[1]]
 

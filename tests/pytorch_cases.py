@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 import torch.nn.functional as F
-from counterparts import COUNTERPARTS
 from kernel_cases import arranged, changed, several
 
 from benchmarks.calls import draw, function
+from benchmarks.counterparts import COUNTERPARTS
 from upconv import nn
 from upconv.kernels.op import OPERATORS
 
