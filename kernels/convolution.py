@@ -11,7 +11,7 @@ from . import reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import convolution as cpu
-from .cpu import grouped
+from .cpu import grouped, winograd
 from .layout import Array, Shape, format_of, plane
 from .op import Variant, operator
 from .window import Window
@@ -35,6 +35,9 @@ def flops_of(grad_shape: Shape, weight_shape: Shape) -> int:
     reference=reference.conv2d_input,
     variants=[
         Variant("grouped", grouped.convolve_input, grouped.refuses_turned, grouped.describe),
+        Variant(
+            "winograd", winograd.convolve_input, winograd.refuses, winograd.describe_turned, winograd.declines_turned
+        ),
         Variant("direct", cpu.direct_input, describe=cpu.describe_turned),
     ],
 )
@@ -132,6 +135,7 @@ def conv2d_weight(
     reference=reference.conv2d,
     variants=[
         Variant("grouped", grouped.convolve, grouped.refuses, grouped.describe),
+        Variant("winograd", winograd.convolve, winograd.refuses, winograd.describe, winograd.declines),
         Variant("direct", cpu.direct, describe=cpu.describe),
     ],
     gradients={"x": conv2d_input, "weight": conv2d_weight},
@@ -161,7 +165,9 @@ def conv2d(
     outputs, an odd pixel of padding at the bottom and right (ONNX SAME_UPPER).
     groups: filters k of group g see the C / groups channels of group g only.
     activation: None, or "relu" for f(a) = max(a, 0), NaN staying NaN.
-    algorithm: "auto", or the name of a variant that `explain` lists. out: where to write; it may be a view.
+    algorithm: "auto", or the name of a variant that `explain` lists. "direct" sums the products as they stand; "auto"
+    may take "winograd" in float32, whose errors are larger (`explain` gives the bound). out: where to write; it may be
+    a view.
 
     Returns (N, K, Ho, Wo) in the format of x, with Ho = floor((H + top + bottom - d (kh - 1) - 1) / s) + 1.
 

@@ -40,13 +40,15 @@ def nothing(*arguments: Any, **parameters: Any) -> str:
 class Variant:
     """One way to compute an operator.
 
-    refuses: why it cannot serve a case, None where it can; describe: what it would use for one.
+    refuses: why it cannot serve a case, None where it can; describe: what it would use for one; declines: why it leaves
+    a case that it could serve to those after it unless it is asked for by name, None where it does not.
     """
 
     name: str
     run: Callable[..., None]
     refuses: Callable[..., str | None] = never
     describe: Callable[..., str] = nothing
+    declines: Callable[..., str | None] = never
 
 
 @dataclass
@@ -60,14 +62,15 @@ class Op:
     gradients: dict[Any, Callable[..., Any]]  # argument name, or a tuple of them -> the operator of the gradients
 
     def choose(self, case: Case) -> Variant:
-        """The variant asked for, or the first that does not refuse the case."""
+        """The variant asked for, or the first that neither refuses nor declines the case."""
         available = [*self.variants, Variant("reference", self._run_reference)]
         names = [variant.name for variant in available]
-        if Arguments(self.name).choice("algorithm", case.algorithm, ["auto", *names]) != "auto":
+        named = Arguments(self.name).choice("algorithm", case.algorithm, ["auto", *names]) != "auto"
+        if named:
             available = [variant for variant in available if variant.name == case.algorithm]
         for variant in available:
             reason = variant.refuses(*case.arguments, **case.parameters)
-            if reason is None:
+            if reason is None and (named or variant.declines(*case.arguments, **case.parameters) is None):
                 return variant
         raise ValueError(f"{self.name}: algorithm {case.algorithm!r} cannot serve this call: {reason}")
 
@@ -210,7 +213,9 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanat
     lines.append(f"  {cost.flops:,} FLOPs, {cost.bytes:,} bytes: {cost.flops / max(cost.bytes, 1):.1f} FLOPs per byte")
     for variant in op.variants:
         reason = variant.refuses(*case.arguments, **case.parameters)
-        state = "runs" if variant is chosen else "could serve" if reason is None else f"cannot serve: {reason}"
+        unless = None if reason else variant.declines(*case.arguments, **case.parameters)
+        could = f"could serve, if asked for: {unless}" if unless else "could serve"
+        state = "runs" if variant is chosen else f"cannot serve: {reason}" if reason else could
         details = "" if reason else variant.describe(*case.arguments, **case.parameters)
         lines.append(f"  {variant.name}: {state}{', ' * bool(details)}{details}")
     if chosen.name == "reference":

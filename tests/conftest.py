@@ -22,6 +22,7 @@ KERNEL_TESTS = {
     for name in (
         *(
             "convolution",
+            "winograd",
             "vectors",
             "pooling",
             "averaging",

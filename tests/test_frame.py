@@ -29,9 +29,10 @@ def test_explain_counts_operations_and_bytes_and_names_what_runs():
     assert lines[0] == "conv2d -> (2, 10, 4, 5) float32"
     assert lines[1] == f"  {flops:,} FLOPs, {size:,} bytes: {flops / size:.1f} FLOPs per byte"
     assert lines[2].startswith("  grouped: cannot serve: ")
-    assert lines[3].startswith("  direct: runs, in tiles of ")
-    assert machine.vectors().name in lines[3]
-    assert lines[4:] == ["  argument 0 is copied to channels-last first"]
+    assert lines[3].startswith("  winograd: cannot serve: ")
+    assert lines[4].startswith("  direct: runs, in tiles of ")
+    assert machine.vectors().name in lines[4]
+    assert lines[5:] == ["  argument 0 is copied to channels-last first"]
     assert repr(said) == str(said)
 
 
@@ -89,6 +90,23 @@ def test_the_first_variant_that_does_not_refuse_runs(monkeypatch):
     said = kernels.explain(kernels.relu, odd)
     assert said.variant == "direct"
     assert "  ones: cannot serve: 3 is odd\n  direct: runs" in str(said)
+
+
+def test_a_variant_that_declines_runs_where_it_is_asked_for(monkeypatch):
+    def ones(outputs, x):
+        outputs[0][...] = 1
+
+    dummy = op.Variant("ones", ones, declines=lambda x: "others are closer" if x.size > 1 else None)
+    operator = kernels.relu.op
+    monkeypatch.setattr(operator, "variants", [dummy, *operator.variants])
+    one, two = np.full((1, 1, 1, 1), 3.0), np.full((1, 2, 1, 1), 3.0)
+    assert kernels.relu(one).ravel().tolist() == [1]
+    assert kernels.relu(two).ravel().tolist() == [3, 3]
+    assert kernels.relu(two, algorithm="ones").ravel().tolist() == [1, 1]
+    said = kernels.explain(kernels.relu, two)
+    assert said.variant == "direct"
+    assert "  ones: could serve, if asked for: others are closer\n  direct: runs" in str(said)
+    assert kernels.explain(kernels.relu, two, algorithm="ones").variant == "ones"
 
 
 def test_gradients_are_operators_themselves():

@@ -1,4 +1,4 @@
-"""Register tiles: the two loops in which convolutions spend their time.
+"""Register tiles: the loops in which convolutions spend their time.
 
 A tile is `rows` x `vectors` accumulators that stay in registers. It knows addresses and lengths, nothing of windows.
 """
@@ -156,6 +156,60 @@ def _emit_product(
     for r, address in enumerate(outputs()):
         for v in columns:
             words.store(sums[r * tile.vectors + v], address, v * step)
+
+
+@cache
+def panels(tile: Tile) -> Callable[..., Any]:
+    """y[r, :] = start[r, :] + sum over chunks q, numbers c < lanes of x[q, r, c] * w[q, c, :], in this order.
+
+    An intrinsic (x, step, chunks, w, y, accumulate): addresses; step: bytes from a chunk of x to the next, of which
+    this tile may be a part. w: packed (chunks, lanes, columns). y: packed (rows, columns). start is y itself where
+    accumulate is set, else 0.
+    """
+
+    @intrinsic
+    def multiply(typing_context, x, step, chunks, w, y, accumulate):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            words = Words(builder, tile.dtype, tile.lanes)
+            _emit_panels(words, tile, *arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 6), emit
+
+    return multiply
+
+
+def _emit_panels(words: Words, tile: Tile, x: Any, step: Any, chunks: Any, w: Any, y: Any, accumulate: Any) -> None:
+    builder = words.builder
+    vector = words.lanes * words.size
+    columns = range(tile.vectors)
+    cells = range(tile.rows * tile.vectors)
+
+    unroll = min(UNROLL, words.lanes)
+
+    def some(c: Any, x: Any, w: Any, *sums: Any) -> list[Any]:
+        current = list(sums)
+        here = builder.add(x, c)
+        for u in range(unroll):
+            factors = [words.load(w, (u * tile.vectors + v) * vector) for v in columns]
+            for r in range(tile.rows):
+                value = words.broadcast(here, r * vector + u * words.size)
+                for v in columns:
+                    i = r * tile.vectors + v
+                    current[i] = words.multiply_add(value, factors[v], current[i])
+        return [x, builder.add(w, words.integer(unroll * tile.vectors * vector)), *current]
+
+    def chunk(q: Any, x: Any, w: Any, *sums: Any) -> list[Any]:
+        end = words.integer(vector)
+        _, (_, *carried) = words.loop(words.integer(0), end, unroll * words.size, [x, w, *sums], some)
+        return [builder.add(x, step), *carried]
+
+    sums = words.choose(
+        accumulate, lambda: [words.load(y, i * vector) for i in cells], lambda: [words.zero() for _ in cells]
+    )
+    _, (_, _, *sums) = words.loop(words.integer(0), chunks, 1, [x, w, *sums], chunk)
+    for i in cells:
+        words.store(sums[i], y, i * vector)
 
 
 @cache

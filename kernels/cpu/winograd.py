@@ -1,0 +1,265 @@
+"""Winograd's convolution F(4x4, 3x3): a third to a quarter of the direct multiplications, for 3x3 and stride 1.
+
+    Y[k, tile] = A' (sum over c of (G g[k,c] G') * (B' d[c, tile] B)) A
+
+for tiles of 4 x 4 outputs, under which lie 6 x 6 inputs d: data, filters and outputs are transformed
+(`winograd_transform`), and in between lie 36 matrix products, filters x tiles summed over channels.
+
+Where tiles are many, threads take a few blocks of them at a time, through all three steps. Where the transformed
+filters would not fit the caches, and where tiles are few, all data is transformed first, and threads take panels of
+filters, whose transform never leaves the cache.
+
+Error: with u half of epsilon and n = C + 20, at most n u / (1 - n u) times the same sums with |A|, |B|, |G|, |g|, |d|,
+which are at most AMPLIFICATION^2 max|x| sum |w[k]|. (Data and outputs are rounded at most eight times each on their way
+through two transforms, filters once, products and sums C times, the bias once.) The errors of random numbers are near
+1e-6 to 1e-5 of the largest output. A NaN or an infinity spoils the tiles that it is read for, not only its windows.
+
+Source: Lavin & Gray, "Fast algorithms for convolutional neural networks" (2015).
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ..layout import Array, Shape
+from ..window import Pair, Sides
+from . import machine, tile
+from .packing import aligned
+from .parallel import LINE, SMALL_FLOPS, run, strided
+from .winograd_steps import by_filters, by_tiles, data_kernel, filter_kernel
+from .winograd_transform import INPUT, POINTS, TAPS, TILE
+
+ROUNDINGS = 20  # on the way of a number, beside those of the sum over channels
+AMPLIFICATION = 13.3  # the largest of sum over f of |A[f, i]| |G[f, u]| sum over j of |B[j, f]|
+
+PANELS = 640 * 1024  # bytes of V and M to aim at in the level-2 cache
+CHUNK = 288 * 1024  # bytes of U in it, where M is larger
+GROUP = 96  # tiles at a time where panels of filters are transformed for them
+FEW = 128  # tiles that are few
+RESIDENT = 12 * 2**20  # bytes of U that stay in the level-3 cache
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to compute one geometry."""
+
+    shape: tile.Tile
+    grid: Pair  # rows and columns of tiles in an image
+    tiles: int
+    groups: int  # of tiles, for each of which panels of filters are transformed; 0 where they are once
+    items: int
+    panels: int
+    chunk: int  # vectors of channels at a time
+    apart: tuple[int, int, int]  # bytes between the points of V, U, M
+    room: tuple[int, int, int]
+    shared: int  # bytes of all U, or all V
+    scratch: int
+    small: bool  # not worth a second thread
+
+
+def _spaced(size: int) -> int:
+    """Bytes between points: a line more, so that they do not fall into the same cache sets."""
+    return -(-size // LINE) * LINE + LINE
+
+
+def error_bound(dtype: np.dtype, channels: int) -> float:
+    """The largest error of a sum over `channels`, over max|x| sum |w[k]|."""
+    u = np.finfo(dtype).eps / 2
+    n = channels + ROUNDINGS
+    return float(n * u / (1 - n * u)) * AMPLIFICATION**2
+
+
+@lru_cache(maxsize=1024)
+def plan(vectors: machine.Vectors, dtype: np.dtype, x_shape: Shape, y_shape: Shape) -> Plan:
+    """Plan the convolution that gives a map of `y_shape` from one of `x_shape`."""
+    size, (images, filters, height, width), channels = dtype.itemsize, y_shape, x_shape[1]
+    shape = tile.product_tile(vectors, dtype, filters)
+    rows, columns, lanes = shape.rows, shape.columns, shape.lanes
+    grid = -(-height // TILE), -(-width // TILE)
+    tiles = images * grid[0] * grid[1]
+    blocks, panels, chunks = -(-tiles // rows), -(-filters // columns), -(-channels // lanes)
+    all_filters = POINTS * panels * columns * chunks * lanes * size
+    patch, spare = INPUT * INPUT * chunks * lanes * size, TILE * TILE * lanes * size
+    groups, chunk = 0, chunks
+    if tiles <= FEW or all_filters > RESIDENT:
+        groups = items = -(-blocks // max(1, GROUP // rows))
+        chunk = min(chunks, max(1, CHUNK // (POINTS * columns * lanes * size)))
+    else:
+        most = max(1, PANELS // (POINTS * rows * size * (chunks * lanes + columns)))
+        items = -(-blocks // most)
+        items = min(blocks, -(-items // 4) * 4)
+    together = -(-blocks // items) * rows  # tiles
+    apart = (
+        _spaced(together * chunks * lanes * size),
+        _spaced(chunk * lanes * columns * size),
+        _spaced(together * columns * size),
+    )
+    products = POINTS * apart[2]
+    if groups:
+        room = POINTS * apart[1], products, TAPS * TAPS * columns * size
+        shared = groups * POINTS * apart[0]
+        items = groups * panels
+    else:
+        room = POINTS * apart[0], products, patch
+        shared = panels * POINTS * apart[1]
+    return Plan(
+        shape,
+        grid,
+        tiles,
+        groups,
+        items,
+        panels,
+        chunk,
+        apart,
+        room,
+        shared,
+        sum(room) + spare + 2 * LINE,
+        2 * tiles * POINTS * channels * filters < SMALL_FLOPS,
+    )
+
+
+def correlate(y: Array, x: Array, weight: Array, origin: Pair, bias: Array | None, activation: str | None) -> None:
+    """y[n,k,i,j] = f(b[k] + sum over c,u,v of w[k,c,u,v] x[n, c, i + top + u, j + left + v]); origin: (top, left)."""
+    if not y.size:
+        return
+    made = plan(machine.vectors(), x.dtype, x.shape, y.shape)
+    shape, filters = made.shape, weight.shape[:2]
+    biases = np.zeros(made.panels * shape.columns, x.dtype)
+    if bias is not None:
+        biases[: bias.size] = bias
+    weights = weight.ctypes.data, *weight.strides
+    maps, rectify = (strided(y), y.shape[2:]), activation == "relu"
+    _shared, shared = aligned(made.shared)
+    patch = INPUT * INPUT * -(-x.shape[1] // shape.lanes) * shape.lanes * x.itemsize
+    data = strided(x), x.shape[2:]
+    if made.groups:
+        run(
+            data_kernel(shape),
+            -(-made.tiles // shape.rows),
+            shared,
+            made.apart[0],
+            made.groups,
+            *data,
+            filters,
+            made.grid,
+            origin,
+            made.tiles,
+            scratch=patch,
+            small=made.small,
+        )
+        run(
+            by_filters(shape),
+            made.items,
+            shared,
+            made.groups,
+            *maps,
+            weights,
+            biases.ctypes.data,
+            filters,
+            made.grid,
+            made.tiles,
+            made.chunk,
+            made.apart,
+            made.room,
+            rectify,
+            scratch=made.scratch,
+            small=made.small,
+        )
+        return
+    run(
+        filter_kernel(shape),
+        made.panels,
+        shared,
+        made.apart[1],
+        weights,
+        filters,
+        scratch=TAPS * TAPS * shape.columns * x.itemsize,
+        small=made.small,
+    )
+    run(
+        by_tiles(shape),
+        made.items,
+        *data,
+        *maps,
+        shared,
+        biases.ctypes.data,
+        filters,
+        made.grid,
+        origin,
+        made.tiles,
+        made.apart,
+        made.room,
+        rectify,
+        scratch=made.scratch,
+        small=made.small,
+    )
+
+
+def convolve(
+    outputs: list[Array],
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    *,
+    padding: Sides,
+    activation: str | None,
+    **parameters: Any,
+) -> None:
+    """conv2d."""
+    correlate(outputs[0], x, weight, (-padding[0][0], -padding[1][0]), bias, activation)
+
+
+def convolve_input(
+    outputs: list[Array], shape: Shape, weight: Array, grad: Array, *, padding: Sides, **parameters: Any
+) -> None:
+    """conv2d_input: the convolution of the gradient with the kernels turned round, from filters to channels."""
+    turned = weight.swapaxes(0, 1)[:, :, ::-1, ::-1]
+    origin = padding[0][0] - TAPS + 1, padding[1][0] - TAPS + 1
+    correlate(outputs[0], grad, turned, origin, None, None)
+
+
+def refuses(
+    first: Any, weight: Array, *arguments: Any, stride: Pair, dilation: Pair, groups: int, **parameters: Any
+) -> str | None:
+    """Of both."""
+    if weight.shape[2:] != (TAPS, TAPS):
+        return f"the kernel is {weight.shape[2]} x {weight.shape[3]}, not 3 x 3"
+    if stride != (1, 1):
+        return f"the stride is {stride}, not 1"
+    if dilation != (1, 1):
+        return f"the dilation is {dilation}, not 1"
+    if groups != 1:
+        return f"there are {groups} groups"
+    return None if weight.size else "there is nothing to sum"
+
+
+def declines(x: Array, weight: Array, *arguments: Any, padding: Sides, **parameters: Any) -> str | None:
+    """Of `convolve`."""
+    height, width = (x.shape[2 + axis] + sum(padding[axis]) - TAPS + 1 for axis in (0, 1))
+    return _declines(weight.dtype, weight.shape[1], weight.shape[0], (x.shape[0], height, width))
+
+
+def declines_turned(shape: Shape, weight: Array, *arguments: Any, **parameters: Any) -> str | None:
+    """Of `convolve_input`."""
+    return _declines(weight.dtype, weight.shape[0], weight.shape[1], (shape[0], *shape[2:]))
+
+
+def _declines(dtype: np.dtype, channels: int, filters: int, pixels: Shape) -> str | None:
+    if dtype != np.float32:
+        return "float64 is for the direct sum's smaller error"
+    if channels < 32 or filters < 32:
+        return "the direct sum is faster with few channels"
+    return None
+
+
+def describe(x: Any, weight: Array, *arguments: Any, **parameters: Any) -> str:
+    """What `explain` says of a convolution."""
+    bound = error_bound(weight.dtype, weight.shape[1])
+    return f"F(4x4, 3x3) ({machine.vectors().name}), error at most {bound:.1g} max|x| sum|w|, usually far less"
+
+
+def describe_turned(shape: Shape, weight: Array, *arguments: Any, **parameters: Any) -> str:
+    """What `explain` says of an input gradient: a convolution as well."""
+    return describe(None, weight.swapaxes(0, 1)).replace("max|x|", "max|grad|")

@@ -1,0 +1,229 @@
+"""The steps of Winograd's convolution over tiles in panels, and the kernels made of them.
+
+The transformed data V, filters U and products M have an axis of POINTS, `apart` bytes from one to the next, and
+behind it the order in which the register tiles read and write them:
+
+    V (blocks of tiles, chunks of channels, tiles, channels), U (chunks, channels, filters), M (tiles, filters),
+
+chunks being vectors of channels, and the filters those of one panel.
+"""
+
+from functools import cache
+from typing import Any, NamedTuple
+
+from . import tile
+from .jit import VIEWS, claim, inlined, kernel
+from .patches import gather
+from .tile import Tile
+from .winograd_transform import INPUT, POINTS, TAPS, TILE, data, filters, outputs
+
+
+class Steps(NamedTuple):
+    """Functions for kernels; see each."""
+
+    transform_data: Any
+    transform_filters: Any
+    multiply: Any
+    transform_outputs: Any
+
+
+def half(shape: Tile) -> Tile:
+    """The tile for the last rows, where they are half a tile or less."""
+    return Tile(shape.dtype, shape.lanes, -(-shape.rows // 2), shape.vectors)
+
+
+@cache
+def steps(shape: Tile) -> Steps:
+    """The steps for one shape of tile."""
+    data_vectors, filter_vector = data(shape.dtype, shape.lanes), filters(shape.dtype, shape.lanes)
+    output_vector, copy_patch = outputs(shape.dtype, shape.lanes), gather(shape.dtype)
+    multiply_tile, multiply_half = tile.panels(shape), tile.panels(half(shape))
+    view, SIZE = VIEWS[shape.dtype.name], shape.dtype.itemsize
+    LANES, ROWS, COLUMNS, HALF = shape.lanes, shape.rows, shape.columns, half(shape).rows
+    VECTOR = LANES * SIZE
+
+    @inlined
+    def transform_data(v, apart, first, last, x, map_size, channels, grid, origin, patch):  # type: ignore[no-untyped-def]
+        """V of the tiles first..last. grid: rows and columns of tiles; origin: the first input of tile 0."""
+        chunks = (channels + LANES - 1) // LANES
+        pitch = chunks * VECTOR
+        whole = channels == chunks * LANES
+        if not whole:
+            behind = view(patch, INPUT * INPUT * chunks * LANES)
+            for c in range(behind.size):
+                behind[c] = 0
+        for number in range(first, last):
+            image, place = number // (grid[0] * grid[1]), number % (grid[0] * grid[1])
+            i, j = TILE * (place // grid[1]) + origin[0], TILE * (place % grid[1]) + origin[1]
+            at = number - first
+            target = v + (at // ROWS * chunks * ROWS + at % ROWS) * VECTOR
+            source, down, right = x[0] + image * x[1] + i * x[2] + j * x[3], x[2], x[3]
+            if not whole or i < 0 or j < 0 or i + INPUT > map_size[0] or j + INPUT > map_size[1]:
+                copy_patch(patch, pitch, channels, x, map_size, (image, 1), (i, INPUT), (j, INPUT))
+                source, down, right = patch, INPUT * pitch, pitch
+            data_vectors(source, down, right, chunks, target, apart, ROWS * VECTOR)
+
+    @inlined
+    def transform_filters(u, apart, weight, sizes, panel, begin, end, taps):  # type: ignore[no-untyped-def]
+        """U of the channels begin..end of a panel, zero beyond the weight's. sizes: filters and channels of it."""
+        number, channels = sizes
+        first = panel * COLUMNS
+        valid = min(COLUMNS, number - first)
+        line = view(taps, TAPS * TAPS * COLUMNS)
+        for i in range(line.size):
+            line[i] = 0
+        for c in range(begin, end):
+            source = weight[0] + first * weight[1] + c * weight[2]
+            if c < channels:
+                for k in range(valid):
+                    for a in range(TAPS):
+                        for b in range(TAPS):
+                            origin = source + k * weight[1] + a * weight[3] + b * weight[4]
+                            line[(a * TAPS + b) * COLUMNS + k] = view(origin, 1)[0]
+            elif c == channels:
+                for i in range(line.size):
+                    line[i] = 0
+            for k in range(0, COLUMNS, LANES):
+                filter_vector(taps + k * SIZE, COLUMNS * SIZE, u + ((c - begin) * COLUMNS + k) * SIZE, apart)
+
+    @inlined
+    def multiply(m, m_apart, v, v_apart, u, u_apart, tiles, chunks, block, accumulate):  # type: ignore[no-untyped-def]
+        """M = U V, or more of it, for `tiles`, whose blocks in V are `block` bytes apart."""
+        for f in range(POINTS):
+            for b in range((tiles + ROWS - 1) // ROWS):
+                x, y = v + f * v_apart + b * block, m + f * m_apart + b * ROWS * COLUMNS * SIZE
+                if tiles - b * ROWS > HALF:
+                    multiply_tile(x, ROWS * VECTOR, chunks, u + f * u_apart, y, accumulate)
+                else:
+                    multiply_half(x, ROWS * VECTOR, chunks, u + f * u_apart, y, accumulate)
+
+    @inlined
+    def transform_outputs(m, apart, first, last, y, size, grid, panel, number, bias, rectify, spare):  # type: ignore[no-untyped-def]
+        """Y of the tiles first..last, of the filters of a panel. size: of the map y; number: of all filters."""
+        begin, end = panel * COLUMNS, min((panel + 1) * COLUMNS, number)
+        for tile_number in range(first, last):
+            image, place = tile_number // (grid[0] * grid[1]), tile_number % (grid[0] * grid[1])
+            i, j = TILE * (place // grid[1]), TILE * (place % grid[1])
+            rows, columns = min(TILE, size[0] - i), min(TILE, size[1] - j)
+            pixel = y[0] + image * y[1] + i * y[2] + j * y[3]
+            source = m + (tile_number - first) * COLUMNS * SIZE
+            for k in range(begin, end, LANES):
+                valid = min(LANES, end - k)
+                whole = rows == TILE and columns == TILE and valid == LANES
+                target, down, right = pixel + k * SIZE, y[2], y[3]
+                if not whole:
+                    target, down, right = spare, TILE * VECTOR, VECTOR
+                output_vector(source + (k - begin) * SIZE, apart, bias + k * SIZE, target, down, right, rectify)
+                if not whole:
+                    for a in range(rows):
+                        for b in range(columns):
+                            kept = view(spare + (a * TILE + b) * VECTOR, valid)
+                            written = view(pixel + a * y[2] + b * y[3] + k * SIZE, valid)
+                            for c in range(valid):
+                                written[c] = kept[c]
+
+    return Steps(transform_data, transform_filters, multiply, transform_outputs)
+
+
+@cache
+def data_kernel(shape: Tile) -> Any:
+    """V of all tiles, in groups of at most `most` blocks: an item is a block."""
+    transform_data, ROWS, LANES = steps(shape).transform_data, shape.rows, shape.lanes
+    VECTOR = LANES * shape.dtype.itemsize
+
+    @kernel(f"winograd_data-{shape.name}")
+    def winograd_data(work, scratch, count, v, apart, groups, x, map_size, sizes, grid, origin, tiles):  # type: ignore[no-untyped-def]
+        channels = sizes[1]
+        block = (channels + LANES - 1) // LANES * ROWS * VECTOR
+        number = claim(work)
+        while number < count:
+            group = ((number + 1) * groups - 1) // count
+            target = v + group * POINTS * apart + (number - count * group // groups) * block
+            first, last = number * ROWS, min((number + 1) * ROWS, tiles)
+            transform_data(target, apart, first, last, x, map_size, channels, grid, origin, scratch)
+            number = claim(work)
+
+    return winograd_data
+
+
+@cache
+def filter_kernel(shape: Tile) -> Any:
+    """U of all filters: an item is a panel."""
+    transform_filters, LANES = steps(shape).transform_filters, shape.lanes
+
+    @kernel(f"winograd_filters-{shape.name}")
+    def winograd_filters(work, scratch, count, u, apart, weight, sizes):  # type: ignore[no-untyped-def]
+        channels = (sizes[1] + LANES - 1) // LANES * LANES
+        panel = claim(work)
+        while panel < count:
+            transform_filters(u + panel * POINTS * apart, apart, weight, sizes, panel, 0, channels, scratch)
+            panel = claim(work)
+
+    return winograd_filters
+
+
+@cache
+def by_tiles(shape: Tile) -> Any:
+    """Y, from U of all filters: an item is a few blocks of tiles, whose V and M stay in the level-2 cache."""
+    transform_data, _, multiply, transform_outputs = steps(shape)
+    LANES, ROWS, COLUMNS = shape.lanes, shape.rows, shape.columns
+    VECTOR = LANES * shape.dtype.itemsize
+
+    @kernel(f"winograd_tiles-{shape.name}")
+    def winograd_tiles(  # type: ignore[no-untyped-def]
+        work, scratch, count, x, map_size, y, size, u, bias, sizes, grid, origin, tiles, apart, room, rectify
+    ):
+        number, channels = sizes
+        chunks = (channels + LANES - 1) // LANES
+        v, m, patch = scratch, scratch + room[0], scratch + room[0] + room[1]
+        spare = patch + room[2]
+        blocks = (tiles + ROWS - 1) // ROWS
+        item = claim(work)
+        while item < count:
+            first = blocks * item // count * ROWS
+            last = min(blocks * (item + 1) // count * ROWS, tiles)
+            transform_data(v, apart[0], first, last, x, map_size, channels, grid, origin, patch)
+            for panel in range((number + COLUMNS - 1) // COLUMNS):
+                here = u + panel * POINTS * apart[1]
+                block = chunks * ROWS * VECTOR
+                multiply(m, apart[2], v, apart[0], here, apart[1], last - first, chunks, block, False)
+                transform_outputs(m, apart[2], first, last, y, size, grid, panel, number, bias, rectify, spare)
+            item = claim(work)
+
+    return winograd_tiles
+
+
+@cache
+def by_filters(shape: Tile) -> Any:
+    """Y, from V of all tiles: an item is a panel of filters and a group of tiles.
+
+    The panel is transformed `chunk` channels at a time: their U, and M, stay in the level-2 cache.
+    """
+    _, transform_filters, multiply, transform_outputs = steps(shape)
+    LANES, ROWS, COLUMNS = shape.lanes, shape.rows, shape.columns
+    VECTOR = LANES * shape.dtype.itemsize
+
+    @kernel(f"winograd_panels-{shape.name}")
+    def winograd_panels(  # type: ignore[no-untyped-def]
+        work, scratch, count, v, groups, y, size, weight, bias, sizes, grid, tiles, chunk, apart, room, rectify
+    ):
+        number, channels = sizes
+        chunks = (channels + LANES - 1) // LANES
+        u, m, taps = scratch, scratch + room[0], scratch + room[0] + room[1]
+        spare = taps + room[2]
+        blocks, panels = (tiles + ROWS - 1) // ROWS, (number + COLUMNS - 1) // COLUMNS
+        block = chunks * ROWS * VECTOR
+        item = claim(work)
+        while item < count:
+            group, panel = item // panels, item % panels
+            first, last = blocks * group // groups * ROWS, min(blocks * (group + 1) // groups * ROWS, tiles)
+            for done in range(0, chunks, chunk):
+                now = min(chunk, chunks - done)
+                begin, end = done * LANES, (done + now) * LANES
+                transform_filters(u, apart[1], weight, sizes, panel, begin, end, taps)
+                here = v + group * POINTS * apart[0] + done * ROWS * VECTOR
+                multiply(m, apart[2], here, apart[0], u, apart[1], last - first, now, block, done > 0)
+            transform_outputs(m, apart[2], first, last, y, size, grid, panel, number, bias, rectify, spare)
+            item = claim(work)
+
+    return winograd_panels

@@ -1,0 +1,180 @@
+"""The transforms of Winograd's F(4x4, 3x3), a vector of channels or filters at a time, in registers.
+
+Four outputs y of a correlation with three taps g, from six inputs d, take six products in place of twelve:
+
+    y = A' ((G g) * (B' d)),
+
+and nested in two dimensions Y = A' ((G g G') * (B' d B)) A takes 36 in place of 144. d and g are polynomials; the
+products are values of theirs at the points 0, p, -p, q, -q and infinity.
+
+Source: Lavin & Gray, "Fast algorithms for convolutional neural networks" (2015), equations 5 and 8, with other points.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numba.core import types
+from numba.extending import intrinsic
+
+from .vector import Words
+
+TILE, TAPS, INPUT = 4, 3, 6  # outputs of a tile, taps, inputs under it: along one axis
+POINTS = INPUT * INPUT  # products for each channel and filter of a tile
+
+# All products of these are floats. Errors are a third of those with Lavin & Gray's 1 and 2, in arithmetic as cheap.
+P, Q = 5 / 8, 3 / 2
+P2, Q2 = P * P, Q * Q
+
+Lines = list[Any]  # vectors
+
+
+def transform_data(words: Words, d: Lines) -> Lines:
+    """B' d."""
+    constant, madd = words.constant, words.multiply_add
+    pairs = []
+    for point, other in ((P, Q2), (Q, P2)):
+        even = madd(constant(-other), d[2], d[4])
+        odd = madd(constant(-other), d[1], d[3])
+        pairs += [madd(constant(point), odd, even), madd(constant(-point), odd, even)]
+    ends = [madd(constant(P2 * Q2), d[at], madd(constant(-P2 - Q2), d[at + 2], d[at + 4])) for at in (0, 1)]
+    return [ends[0], *pairs, ends[1]]
+
+
+def transform_filter(words: Words, g: Lines) -> Lines:
+    """G g."""
+    constant, madd, multiply = words.constant, words.multiply_add, words.builder.fmul
+    pairs = []
+    for point, other in ((P, Q2), (Q, P2)):
+        square = point * point
+        scale = 1 / (2 * square * (square - other))
+        even = madd(constant(scale * square), g[2], multiply(constant(scale), g[0]))
+        pairs += [madd(constant(scale * point), g[1], even), madd(constant(-scale * point), g[1], even)]
+    return [multiply(constant(1 / (P2 * Q2)), g[0]), *pairs, g[2]]
+
+
+def transform_output(words: Words, m: Lines) -> Lines:
+    """A' m."""
+    add, subtract, multiply = words.builder.fadd, words.builder.fsub, words.builder.fmul
+    constant, madd = words.constant, words.multiply_add
+    even, odd = [add(m[1], m[2]), add(m[3], m[4])], [subtract(m[1], m[2]), subtract(m[3], m[4])]
+    return [
+        add(m[0], add(*even)),
+        madd(constant(Q), odd[1], multiply(constant(P), odd[0])),
+        madd(constant(Q2), even[1], multiply(constant(P2), even[0])),
+        madd(constant(P * P2), odd[0], madd(constant(Q * Q2), odd[1], m[5])),
+    ]
+
+
+def nested(transform: Callable[[Words, Lines], Lines], words: Words, lines: list[Lines]) -> list[Lines]:
+    """The transform of each column of the rows of each line: T x T' for rows x."""
+    rows = [transform(words, line) for line in lines]
+    columns = [transform(words, list(column)) for column in zip(*rows, strict=True)]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _grid(words: Words, address: Any, down: Any, right: Any, count: int) -> list[Lines]:
+    """The addresses of count x count pixels, `down` and `right` bytes apart."""
+    builder = words.builder
+
+    def steps(start: Any, step: Any) -> Lines:
+        return [builder.add(start, builder.mul(step, words.integer(i))) for i in range(count)]
+
+    return [steps(row, right) for row in steps(address, down)]
+
+
+def _points(words: Words, address: Any, apart: Any) -> Lines:
+    return [words.builder.add(address, words.builder.mul(apart, words.integer(f))) for f in range(POINTS)]
+
+
+@cache
+def data(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
+    """V = B' d B for `count` vectors of channels of one tile.
+
+    An intrinsic (x, down, right, count, v, apart, step): x: address of the 6 x 6 pixels, `down` and `right` bytes
+    apart. v: address of the first point; points lie `apart` bytes from each other, vectors `step`.
+    """
+
+    @intrinsic
+    def transform(typing_context, x, down, right, count, v, apart, step):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            x, down, right, count, v, apart, step = arguments
+            words = Words(builder, dtype, lanes)
+            pixels = _grid(words, x, down, right, INPUT)
+
+            def body(c: Any) -> list[Any]:
+                here = builder.mul(c, words.integer(lanes * words.size))
+                d = [[words.load(builder.add(pixel, here)) for pixel in row] for row in pixels]
+                target = builder.add(v, builder.mul(c, step))
+                values = [value for row in nested(transform_data, words, d) for value in row]
+                for value, address in zip(values, _points(words, target, apart), strict=True):
+                    words.store(value, address)
+                return []
+
+            words.loop(words.integer(0), count, 1, [], body)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 7), emit
+
+    return transform
+
+
+@cache
+def filters(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
+    """U = G g G' for one vector of filters, in float64 and rounded once.
+
+    An intrinsic (g, tap, u, apart): g: address of the first tap's vector; taps are `tap` bytes apart. u: address of
+    the first point; points lie `apart` bytes from each other.
+    """
+
+    @intrinsic
+    def transform(typing_context, g, tap, u, apart):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            g, tap, u, apart = arguments
+            words, wide = Words(builder, dtype, lanes), Words(builder, np.dtype(np.float64), lanes)
+            narrow = words.vector == wide.vector
+            taps = _grid(words, g, builder.mul(tap, words.integer(TAPS)), tap, TAPS)
+
+            def load(address: Any) -> Any:
+                value = words.load(address)
+                return value if narrow else builder.fpext(value, wide.vector)
+
+            lines = nested(transform_filter, wide, [[load(address) for address in row] for row in taps])
+            values = [value for row in lines for value in row]
+            for value, address in zip(values, _points(words, u, apart), strict=True):
+                words.store(value if narrow else builder.fptrunc(value, words.vector), address)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 4), emit
+
+    return transform
+
+
+@cache
+def outputs(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
+    """Y = f(b + A' M A) for one vector of filters of one tile.
+
+    An intrinsic (m, apart, bias, y, down, right, rectify): m: address of the first point; points lie `apart` bytes
+    from each other. bias: address of a vector. y: address of the 4 x 4 pixels, `down` and `right` bytes apart.
+    rectify: 1 for f(a) = max(a, 0), 0 for f(a) = a.
+    """
+
+    @intrinsic
+    def transform(typing_context, m, apart, bias, y, down, right, rectify):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            m, apart, bias, y, down, right, rectify = arguments
+            words = Words(builder, dtype, lanes)
+            points = [words.load(address) for address in _points(words, m, apart)]
+            rows = nested(transform_output, words, [points[i : i + INPUT] for i in range(0, POINTS, INPUT)])
+            start = words.load(bias)
+            values = [builder.fadd(value, start) for row in rows for value in row]
+            values = words.choose(rectify, lambda: [words.rectify(value) for value in values], lambda: values)
+            pixels = [pixel for row in _grid(words, y, down, right, TILE) for pixel in row]
+            for value, address in zip(values, pixels, strict=True):
+                words.store(value, address)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 7), emit
+
+    return transform

@@ -1,0 +1,233 @@
+"""Winograd's convolution and input gradient: within the stated bound of the definition, wherever tiles end."""
+
+from contextlib import contextmanager, nullcontext
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_cases import DTYPES, EDGES, FORMATS, Convolution, arranged, shortened
+
+from upconv import kernels
+from upconv.kernels import reference
+from upconv.kernels.cpu import machine, winograd
+
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+dtypes, formats = st.sampled_from(DTYPES), st.sampled_from(FORMATS)
+activations = st.sampled_from((None, "relu"))
+vectors = st.sampled_from([*machine.KINDS])
+
+# Columns: the values of 1, x, x^2, ... at the points 0, p, -p, q, -q, infinity (Lavin & Gray 2015, section 5.1).
+P, Q = 0.625, 1.5
+A = np.array(
+    [[1, 1, 1, 1, 1, 0], [0, P, -P, Q, -Q, 0], [0, P**2, P**2, Q**2, Q**2, 0], [0, P**3, -(P**3), Q**3, -(Q**3), 1]]
+)
+FINITE = (0, P, -P, Q, -Q)
+OTHERS = [[b for b in FINITE if b != a] for a in FINITE]
+G = np.array(
+    [[a**i / np.prod([a - b for b in others]) for i in range(3)] for a, others in zip(FINITE, OTHERS, strict=True)]
+    + [[0, 0, 1]]
+)
+B = np.array([[*np.poly(others)[::-1], 0] for others in OTHERS] + [np.poly(FINITE)[::-1]])
+
+
+def framed(x, padding):
+    """`x` with rows and columns of zeros around it; where there are fewer than none, without some of its own."""
+    x = np.pad(x, ((0, 0), (0, 0), *((max(a, 0), max(b, 0)) for a, b in padding)))
+    rows, columns = (slice(max(-a, 0), x.shape[2 + i] - max(-b, 0)) for i, (a, b) in enumerate(padding))
+    return x[:, :, rows, columns]
+
+
+def absolute(x, weight, padding):
+    """What the bound multiplies: Winograd's sums with the magnitude of every number in them."""
+    x = framed(abs(x.astype(np.float64)), padding)
+    n, height, width = len(x), x.shape[2] - 2, x.shape[3] - 2
+    rows, columns = height + -height % 4, width + -width % 4
+    x = framed(x, ((0, rows - height), (0, columns - width)))
+    tiles = np.lib.stride_tricks.sliding_window_view(x, (6, 6), (2, 3))[:, :, ::4, ::4]
+    data = np.einsum("fi,ncabij,gj->ncabfg", abs(B), tiles, abs(B))
+    filters = np.einsum("fi,kcij,gj->kcfg", abs(G), abs(weight.astype(np.float64)), abs(G))
+    sums = np.einsum("ncabfg,kcfg,if,jg->nkaibj", data, filters, abs(A), abs(A), optimize=True)
+    return sums.reshape(n, len(weight), rows, columns)[:, :, :height, :width]
+
+
+@st.composite
+def cases(draw, largest=14):
+    """3x3 convolutions of stride 1, their channels, filters, rows and columns around the edges of tiles."""
+    few = st.one_of(st.integers(1, 5), st.sampled_from(EDGES))
+    padding = tuple((draw(st.integers(0, 3)), draw(st.integers(0, 3))) for _ in range(2))
+    size = [max(1, 3 - sum(sides)) + draw(st.integers(0, largest)) for sides in padding]
+    x_shape = (draw(st.integers(1, 3)), draw(few), *size)
+    return Convolution(x_shape, (draw(few), x_shape[1], 3, 3), padding=padding)
+
+
+@contextmanager
+def planned(**constants):
+    """Plans made with other constants."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in constants.items():
+            patch.setattr(winograd, name, value)
+        winograd.plan.cache_clear()
+        yield
+    winograd.plan.cache_clear()
+
+
+# One panel's work at a time, in many groups and chunks; and a few tiles at a time with all filters.
+PLANS = {
+    "default": {},
+    "by filters": {"FEW": 10**9, "GROUP": 1, "CHUNK": 0},
+    "by tiles": {"FEW": 0, "RESIDENT": 10**9, "PANELS": 0},
+}
+
+
+def check(case, rng, dtype, format="channels_last", activation=None):
+    """The convolution and its input gradient, in real numbers."""
+
+    def real(shape):
+        return rng.standard_normal(shape).astype(dtype)
+
+    x, grad = (arranged(real(shape), format) for shape in (case.x_shape, case.y_shape))
+    weight, bias = arranged(real(case.weight_shape), format), real(case.y_shape[1])
+    given = shortened(case.geometry)
+    channels, filters = x.shape[1], len(weight)
+
+    y = kernels.conv2d(x, weight, bias, activation=activation, algorithm="winograd", **given)
+    expected = reference.conv2d(x, weight, bias, activation=activation, **case.geometry)
+    size = absolute(x, weight, case.padding) + abs(bias)[:, None, None]
+    assert_within(y, expected, size, channels, dtype)
+    unit = winograd.error_bound(np.dtype(dtype), channels) * abs(x).max()
+    assert (
+        abs(y - expected) <= unit * abs(weight).sum((1, 2, 3))[:, None, None] + np.finfo(dtype).eps * abs(bias).max()
+    ).all()
+
+    dx = kernels.conv2d_input(x.shape, weight, grad, algorithm="winograd", **given)
+    expected = reference.conv2d_input(x.shape, weight, grad, **case.geometry)
+    padding = tuple((2 - before, 2 - after) for before, after in case.padding)
+    size = absolute(grad, weight.swapaxes(0, 1)[:, :, ::-1, ::-1], padding)
+    assert_within(dx, expected, size, filters, dtype)
+
+
+def assert_within(actual, expected, size, channels, dtype):
+    """|error| <= gamma(C + 20) times the sums of magnitudes; the reference's own error has the direct sum's bound."""
+    assert (actual.shape, actual.dtype) == (expected.shape, dtype)
+    gamma = sum(
+        n * u / (1 - n * u) for n, u in ((channels + 20, np.finfo(dtype).eps / 2), (9 * channels + 1, 2.0**-53))
+    )
+    excess = abs(actual - expected) - gamma * size
+    assert excess.max(initial=0) <= 0, f"{excess.max()} beyond the bound for {channels} channels"
+
+
+@settings(max_examples=150)
+@given(cases(), seeds, dtypes, formats, activations, st.sampled_from([*PLANS]))
+def test_errors_stay_within_the_bound(case, rng, dtype, format, activation, plan):
+    with planned(**PLANS[plan]) if plan != "default" else nullcontext():
+        check(case, rng, dtype, format, activation)
+
+
+@settings(max_examples=60)
+@given(cases(), seeds, dtypes, vectors, st.sampled_from([*PLANS]))
+def test_errors_stay_within_the_bound_with_any_vectors(case, rng, dtype, name, plan):
+    with pytest.MonkeyPatch.context() as patch, planned(**PLANS[plan]):
+        patch.setenv("UPCONV_VECTORS", name)
+        check(case, rng, dtype)
+
+
+# As planned for real layers.
+LARGE = {
+    "many tiles": Convolution((1, 40, 90, 83), (33, 40, 3, 3), padding=((1, 1), (1, 1))),
+    "many images": Convolution((40, 32, 9, 10), (48, 32, 3, 3), padding=((1, 1), (1, 1))),
+    "many channels": Convolution((1, 700, 14, 13), (96, 700, 3, 3), padding=((1, 1), (1, 1))),
+    "filters beyond the caches": Convolution((1, 290, 50, 47), (320, 290, 3, 3)),
+    "no padding": Convolution((2, 64, 45, 44), (64, 64, 3, 3)),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_layers_stay_within_the_bound(name):
+    check(LARGE[name], np.random.default_rng(0), np.float32)
+
+
+@pytest.mark.parametrize("channels", [64, 256])
+def test_usual_errors_are_a_hundred_thousandth_of_the_largest_output(channels):
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, channels, 40, 40), dtype=np.float32)
+    weight = rng.standard_normal((64, channels, 3, 3), dtype=np.float32)
+    y = kernels.conv2d(x, weight, padding=1, algorithm="winograd")
+    exact = kernels.conv2d(x, weight, padding=1, algorithm="reference")
+    assert 0 < abs(y - exact).max() < 1e-5 * abs(exact).max()
+
+
+def test_the_amplification_is_the_largest_of_the_transforms():
+    path = np.einsum("if,fu,f->iu", abs(A), abs(G), abs(B).sum(1))
+    assert path.max() <= winograd.AMPLIFICATION < 1.01 * path.max()
+
+
+@settings(max_examples=50)
+@given(cases(), seeds, st.sampled_from((np.nan, np.inf, -np.inf)), st.sampled_from([*PLANS]))
+def test_special_values_spoil_the_tiles_that_read_them_and_no_others(case, rng, value, plan):
+    x = rng.standard_normal(case.x_shape)
+    place = tuple(rng.integers(0, case.x_shape))
+    x[place] = value
+    weight = abs(rng.standard_normal(case.weight_shape)) + 1
+    given = shortened(case.geometry)
+    with planned(**PLANS[plan]):
+        y = kernels.conv2d(x, weight, algorithm="winograd", **given)
+    i, j = (place[2 + axis] + case.padding[axis][0] for axis in (0, 1))  # in the padded map
+    near = np.zeros(y.shape, bool)
+    rows, columns = (slice(max(0, -(-(at - 5) // 4) * 4), at // 4 * 4 + 4) for at in (i, j))
+    near[place[0], :, rows, columns] = True
+    window = np.zeros(y.shape, bool)
+    window[place[0], :, max(0, i - 2) : i + 1, max(0, j - 2) : j + 1] = True
+    assert np.isfinite(y[~near]).all()
+    assert not np.isfinite(y[window]).any()
+
+
+def test_the_number_of_threads_changes_no_bit():
+    rng = np.random.default_rng(0)
+    x, weight = (
+        rng.standard_normal((2, 40, 60, 61), dtype=np.float32),
+        rng.standard_normal((70, 40, 3, 3), dtype=np.float32),
+    )
+    results = set()
+    for plan in ("by tiles", "by filters"):
+        with planned(**PLANS[plan]):
+            for threads in (1, 2, 5):
+                with kernels.num_threads(threads):
+                    results.add(kernels.conv2d(x, weight, padding=1, algorithm="winograd").tobytes())
+    assert len(results) == 1
+
+
+# Choice
+
+
+def variant(shape, weight_shape, dtype=np.float32, **window):
+    return kernels.explain(kernels.conv2d, np.ones(shape, dtype), np.ones(weight_shape, dtype), **window)
+
+
+def test_what_it_cannot_serve_and_why():
+    for weight_shape, window, why in (
+        ((64, 64, 5, 5), {}, "the kernel is 5 x 5, not 3 x 3"),
+        ((64, 64, 3, 3), {"stride": (1, 2)}, "the stride is (1, 2), not 1"),
+        ((64, 64, 3, 3), {"dilation": 2}, "the dilation is (2, 2), not 1"),
+        ((64, 32, 3, 3), {"groups": 2}, "there are 2 groups"),
+    ):
+        said = variant((1, 64, 40, 40), weight_shape, **window)
+        assert said.variant == "direct"
+        assert f"  winograd: cannot serve: {why}" in str(said)
+    with pytest.raises(ValueError, match="algorithm 'winograd' cannot serve this call: there is nothing to sum"):
+        kernels.conv2d(np.ones((1, 0, 5, 5)), np.ones((1, 0, 3, 3)), algorithm="winograd")
+
+
+def test_it_runs_in_float32_where_it_is_faster():
+    said = variant((1, 64, 64, 64), (64, 64, 3, 3), padding=1)
+    assert said.variant == "winograd"
+    assert "  winograd: runs, F(4x4, 3x3) (" in str(said)
+    assert "error at most 0.0009 max|x| sum|w|" in str(said)
+    said = variant((1, 64, 64, 64), (64, 64, 3, 3), np.float64, padding=1)
+    assert said.variant == "direct"
+    assert "  winograd: could serve, if asked for: float64 is for the direct sum's smaller error" in str(said)
+    x = np.ones((1, 64, 64, 64), np.float32)
+    weight = np.ones((64, 64, 3, 3), np.float32)
+    said = kernels.explain(kernels.conv2d_input, x.shape, weight, x, padding=1)
+    assert said.variant == "winograd"
+    assert "max|grad| sum|w|" in str(said)
