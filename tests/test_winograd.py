@@ -75,8 +75,8 @@ def planned(**constants):
 # One panel's work at a time, in many groups and chunks; and a few tiles at a time with all filters.
 PLANS = {
     "default": {},
-    "by filters": {"FEW": 10**9, "GROUP": 1, "CHUNK": 0},
-    "by tiles": {"FEW": 0, "RESIDENT": 10**9, "PANELS": 0},
+    "by filters": {"RESIDENT": 0, "GROUP": 1, "CHUNK": 0},
+    "by tiles": {"FEW": 0, "RESIDENT": 10**9, "TOGETHER": 1},
 }
 
 
@@ -216,6 +216,25 @@ def test_what_it_cannot_serve_and_why():
         assert f"  winograd: cannot serve: {why}" in str(said)
     with pytest.raises(ValueError, match="algorithm 'winograd' cannot serve this call: there is nothing to sum"):
         kernels.conv2d(np.ones((1, 0, 5, 5)), np.ones((1, 0, 3, 3)), algorithm="winograd")
+
+
+@pytest.mark.parametrize(
+    ("shape", "filters", "why"),
+    [
+        ((1, 8, 64, 64), 64, "fewer than 16 channels"),
+        ((1, 64, 5, 6), 256, None),
+        ((1, 64, 4, 12), 256, "3 tiles and 256 filters"),
+        ((1, 64, 12, 12), 14, "9 tiles and 14 filters"),
+        ((9, 64, 4, 4), 16, None),
+    ],
+)
+def test_where_it_leaves_the_case_to_the_direct_sum(shape, filters, why):
+    said = variant(shape, (filters, shape[1], 3, 3), padding=1)
+    weight, grad = np.ones((shape[1], filters, 3, 3), np.float32), np.ones(shape, np.float32)
+    turned = kernels.explain(kernels.conv2d_input, (shape[0], filters, *shape[2:]), weight, grad, padding=1)
+    for each in (said, turned):
+        assert each.variant == ("direct" if why else "winograd")
+        assert f"could serve, if asked for: the direct sum is faster with {why}" in str(each) or not why
 
 
 def test_it_runs_in_float32_where_it_is_faster():

@@ -11,6 +11,20 @@ from numba.extending import intrinsic
 from .vector import Words
 
 
+def turned(words: Words, rows: list[Any]) -> list[Any]:
+    """As many vectors as they have lanes, turned over: lane i of result j is lane j of row i."""
+    lanes = words.lanes
+    index = ir.VectorType(ir.IntType(32), lanes)
+    half = range(lanes // 2)
+    low, high = (
+        ir.Constant(index, [at for i in half for at in (start + i, start + i + lanes)]) for start in (0, lanes // 2)
+    )
+    for _ in range(lanes.bit_length() - 1):  # each turns the bits of (row, lane), read as one number, by one
+        pairs = list(zip(rows[: lanes // 2], rows[lanes // 2 :], strict=True))
+        rows = [words.builder.shuffle_vector(*pair, mask) for pair in pairs for mask in (low, high)]
+    return rows
+
+
 @cache
 def transpose(dtype: np.dtype, lanes: int) -> Any:
     """target[j * down + i] = source[i * across + j] for i, j < lanes.
@@ -23,21 +37,12 @@ def transpose(dtype: np.dtype, lanes: int) -> Any:
         def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             target, down, source, across = arguments
             words = Words(builder, dtype, lanes)
-            index = ir.VectorType(ir.IntType(32), lanes)
-            half = range(lanes // 2)
-            low, high = (
-                ir.Constant(index, [at for i in half for at in (start + i, start + i + lanes)])
-                for start in (0, lanes // 2)
-            )
 
             def rows(address: Any, step: Any) -> list[Any]:
                 return [builder.add(address, builder.mul(step, words.integer(i))) for i in range(lanes)]
 
             values = [words.load(address) for address in rows(source, across)]
-            for _ in range(lanes.bit_length() - 1):  # each turns the bits of (row, lane), read as one number, by one
-                pairs = list(zip(values[: lanes // 2], values[lanes // 2 :], strict=True))
-                values = [builder.shuffle_vector(*pair, mask) for pair in pairs for mask in (low, high)]
-            for value, address in zip(values, rows(target, down), strict=True):
+            for value, address in zip(turned(words, values), rows(target, down), strict=True):
                 words.store(value, address)
             return context.get_dummy_value()
 

@@ -18,6 +18,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
+from .transpose import turned
 from .vector import Words
 
 TILE, TAPS, INPUT = 4, 3, 6  # outputs of a tile, taps, inputs under it: along one axis
@@ -120,33 +121,47 @@ def data(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
     return transform
 
 
+def _taps(words: Words, g: Any, step: Any, valid: Any) -> Lines:
+    """The nine taps of each filter in a lane: vectors of filters, `step` bytes apart; the last valid one repeats."""
+    builder, lanes = words.builder, words.lanes
+    last = builder.sub(valid, words.integer(1))
+    numbers = [words.integer(lane) for lane in range(lanes)]
+    chosen = [builder.select(builder.icmp_signed("<", number, last), number, last) for number in numbers]
+    places = [builder.add(g, builder.mul(step, number)) for number in chosen]
+    taps: Lines = []
+    for first in range(0, TAPS * TAPS, lanes):
+        here = words.below(words.integer(TAPS * TAPS - first))  # nothing behind the last tap is touched
+        offset = words.integer(first * words.size)
+        taps += turned(words, [words.load_some(builder.add(place, offset), here) for place in places])
+    return taps[: TAPS * TAPS]
+
+
 @cache
 def filters(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
     """U = G g G' for one vector of filters, in float64 and rounded once.
 
-    An intrinsic (g, tap, u, apart): g: address of the first tap's vector; taps are `tap` bytes apart. u: address of
-    the first point; points lie `apart` bytes from each other.
+    An intrinsic (g, step, valid, reverse, u, apart): g: address of the first filter's taps, nine numbers side by side,
+    the last one first where `reverse` is 1; `valid` filters lie `step` bytes apart. u: address of the first point;
+    points lie `apart` bytes from each other.
     """
 
     @intrinsic
-    def transform(typing_context, g, tap, u, apart):  # type: ignore[no-untyped-def]
+    def transform(typing_context, g, step, valid, reverse, u, apart):  # type: ignore[no-untyped-def]
         def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            g, tap, u, apart = arguments
+            g, step, valid, reverse, u, apart = arguments
             words, wide = Words(builder, dtype, lanes), Words(builder, np.dtype(np.float64), lanes)
             narrow = words.vector == wide.vector
-            taps = _grid(words, g, builder.mul(tap, words.integer(TAPS)), tap, TAPS)
-
-            def load(address: Any) -> Any:
-                value = words.load(address)
-                return value if narrow else builder.fpext(value, wide.vector)
-
-            lines = nested(transform_filter, wide, [[load(address) for address in row] for row in taps])
+            taps = _taps(words, g, step, valid)
+            backwards = builder.icmp_signed("!=", reverse, words.integer(0))
+            taps = [builder.select(backwards, *pair) for pair in zip(taps[::-1], taps, strict=True)]
+            taps = taps if narrow else [builder.fpext(tap, wide.vector) for tap in taps]
+            lines = nested(transform_filter, wide, [taps[i : i + TAPS] for i in range(0, TAPS * TAPS, TAPS)])
             values = [value for row in lines for value in row]
             for value, address in zip(values, _points(words, u, apart), strict=True):
                 words.store(value if narrow else builder.fptrunc(value, words.vector), address)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 4), emit
+        return types.void(*[types.intp] * 6), emit
 
     return transform
 
