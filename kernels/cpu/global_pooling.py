@@ -11,7 +11,7 @@ from .channels import block, staged, window_largest
 from .jit import VIEWS, claim, integers, kernel
 from .parallel import SMALL, run, strided
 from .stream import write
-from .sums import folded, pixel_loop
+from .sums import column_loop, folded, row_loop
 
 PARTS = 32  # of all planes together, each summed alone. It sets the order of the sums, so it must not depend on threads
 INDEX = np.dtype(np.int64)
@@ -49,7 +49,8 @@ def global_avg_pool(outputs: list[Array], x: Array) -> None:
 
 @cache
 def _sums(dtype: np.dtype, lanes: int) -> Any:
-    add, size = pixel_loop("channel_sum", dtype, lanes), dtype.itemsize
+    by_rows, by_columns = (make("channel_sum", dtype, lanes) for make in (row_loop, column_loop))
+    size = dtype.itemsize
 
     @kernel(f"global_sums-{dtype}x{lanes}")
     def sums(work, scratch, count, partial, x, shape, width):  # type: ignore[no-untyped-def]
@@ -61,9 +62,14 @@ def _sums(dtype: np.dtype, lanes: int) -> Any:
             at, end = part * rows * columns // parts, (part + 1) * rows * columns // parts
             while at < end:
                 p, q = at // columns, at % columns
-                some = min(columns - q, end - at) if dense else 1
+                some, total = min(columns - q, end - at), partial + item * width * 8
                 first = x[0] + n * x[1] + p * x[2] + q * x[3]
-                add(partial + item * width * 8, first, first, first, some * channels, width, 0)
+                addresses = (first, first, first)
+                if dense:
+                    numbers, step = some * channels, (width * size, width * size, width * size)
+                    by_rows(total, addresses, step, numbers // width, width, numbers % width, 0)
+                else:
+                    by_columns(total, addresses, (x[3], x[3], x[3]), some, width, 0)
                 at += some
             item = claim(work)
 
