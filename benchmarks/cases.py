@@ -150,10 +150,13 @@ MAX_POOLING, AVERAGING = ("max_pool2d", "max_pool2d_input"), ("avg_pool2d", "avg
 UNPOOLING = ("max_unpool2d", "max_unpool2d_input", "unpool2d", "unpool2d_input")
 RESAMPLING = ("interpolate", "interpolate_input")
 OVERLAPPING = {"kernel_size": 3, "stride": 2, "padding": 1}
-APART = {*CONVOLUTION, *TRANSPOSED, *OF_CLASSES, *MAX_POOLING, *AVERAGING, *UNPOOLING, *RESAMPLING}
+FULLY_CONNECTED = ("linear", "linear_input", "linear_weight", "linear_bias")
+WINDOWED = {*CONVOLUTION, *TRANSPOSED, *MAX_POOLING, *AVERAGING, *UNPOOLING, *RESAMPLING}
+APART = {*WINDOWED, *OF_CLASSES, *FULLY_CONNECTED}
 OTHERS = tuple(name for name in OPERATORS if name not in APART)
 MAPS = (
     Maps(LARGE, OTHERS),
+    Maps((1, 1, 65536, 512), FULLY_CONNECTED),
     Maps(SCORES, OF_CLASSES),
     Maps(BINARY, OF_CLASSES),
     Maps(LARGE, (*MAX_POOLING, *AVERAGING), {"kernel_size": 2}),
