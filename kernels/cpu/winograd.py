@@ -1,8 +1,9 @@
-"""Winograd's convolution F(4x4, 3x3): a third to a quarter of the direct multiplications, for 3x3 and stride 1.
+"""Winograd's convolution F(4x4, 3x3): a quarter of the direct multiplications, for 3x3 kernels of stride 1.
 
     Y[k, tile] = A' (sum over c of (G g[k,c] G') * (B' d[c, tile] B)) A
 
-for tiles of 4 x 4 outputs, under which lie 6 x 6 inputs d: data, filters and outputs are transformed
+for tiles of 4 x 4 outputs, under which lie 6 x 6 inputs d. With dilation, outputs and inputs of a tile lie that far
+apart: a dilated convolution is several ordinary ones of interleaved maps. Data, filters and outputs are transformed
 (`winograd_transform`), and in between lie 36 matrix products, filters x tiles summed over channels.
 
 Where tiles are many, threads take a few blocks of them at a time, through all three steps. Where the transformed
@@ -19,12 +20,13 @@ Source: Lavin & Gray, "Fast algorithms for convolutional neural networks" (2015)
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
 
-from ..layout import Array, Shape
-from ..window import Pair, Sides
+from ..layout import Array, Shape, plane
+from ..window import Pair, Sides, Window
 from . import machine, tile
 from .packing import aligned
 from .parallel import LINE, SMALL_FLOPS, run, strided
@@ -46,6 +48,7 @@ RESIDENT = 12 * 2**20  # bytes of U that stay in the level-3 cache
 # 8 channels it takes 0.8 to 0.9 of the time, with 16 and more filters 0.7 to 0.98, but for maps of 4 and 8 pixels.
 FEWEST = 16
 LEAST_TILES, LEAST_WORK = 4, 128
+FILLED = 0.6  # of the pixels of all tiles: with 36 of 64 the direct sum takes 0.9 of the time, with 49 of them more
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,19 @@ def error_bound(dtype: np.dtype, channels: int) -> float:
     return float(n * u / (1 - n * u)) * AMPLIFICATION**2
 
 
+def tiled(pixels: Shape, dilation: Pair) -> tuple[Pair, int]:
+    """Rows and columns of tiles in each of the interleaved maps of N x H x W `pixels`, and the tiles in all."""
+    rows, columns = (-(-length // (TILE * step)) for length, step in zip(pixels[1:], dilation, strict=True))
+    return (rows, columns), pixels[0] * rows * columns * dilation[0] * dilation[1]
+
+
 @lru_cache(maxsize=1024)
-def plan(vectors: machine.Vectors, dtype: np.dtype, x_shape: Shape, y_shape: Shape) -> Plan:
+def plan(vectors: machine.Vectors, dtype: np.dtype, x_shape: Shape, y_shape: Shape, dilation: Pair) -> Plan:
     """Plan the convolution that gives a map of `y_shape` from one of `x_shape`."""
     size, (images, filters, height, width), channels = dtype.itemsize, y_shape, x_shape[1]
     shape = tile.product_tile(vectors, dtype, filters)
     rows, columns, lanes = shape.rows, shape.columns, shape.lanes
-    grid = -(-height // TILE), -(-width // TILE)
-    tiles = images * grid[0] * grid[1]
+    grid, tiles = tiled((images, height, width), dilation)
     blocks, panels, chunks = -(-tiles // rows), -(-filters // columns), -(-channels // lanes)
     all_filters = POINTS * panels * columns * chunks * lanes * size
     patch, spare = INPUT * INPUT * chunks * lanes * size, TILE * TILE * lanes * size
@@ -125,11 +133,16 @@ def plan(vectors: machine.Vectors, dtype: np.dtype, x_shape: Shape, y_shape: Sha
     )
 
 
-def correlate(y: Array, x: Array, weight: Array, origin: Pair, bias: Array | None, activation: str | None) -> None:
-    """y[n,k,i,j] = f(b[k] + sum over c,u,v of w[k,c,u,v] x[n, c, i + top + u, j + left + v]); origin: (top, left)."""
+def correlate(
+    y: Array, x: Array, weight: Array, origin: Pair, dilation: Pair, bias: Array | None, activation: str | None
+) -> None:
+    """y[n,k,i,j] = f(b[k] + sum over c,u,v of w[k,c,u,v] x[n, c, i + top + u d, j + left + v d]).
+
+    origin: (top, left); x is 0 outside its map.
+    """
     if not y.size:
         return
-    made = plan(machine.vectors(), x.dtype, x.shape, y.shape)
+    made = plan(machine.vectors(), x.dtype, x.shape, y.shape, dilation)
     shape, filters = made.shape, weight.shape[:2]
     biases = np.zeros(made.panels * shape.columns, x.dtype)
     if bias is not None:
@@ -150,6 +163,7 @@ def correlate(y: Array, x: Array, weight: Array, origin: Pair, bias: Array | Non
             filters,
             made.grid,
             origin,
+            dilation,
             made.tiles,
             scratch=patch,
             small=made.small,
@@ -164,6 +178,7 @@ def correlate(y: Array, x: Array, weight: Array, origin: Pair, bias: Array | Non
             biases.ctypes.data,
             filters,
             made.grid,
+            dilation,
             made.tiles,
             made.chunk,
             made.apart,
@@ -193,6 +208,7 @@ def correlate(y: Array, x: Array, weight: Array, origin: Pair, bias: Array | Non
         filters,
         made.grid,
         origin,
+        dilation,
         made.tiles,
         made.apart,
         made.room,
@@ -209,56 +225,63 @@ def convolve(
     bias: Array | None,
     *,
     padding: Sides,
+    dilation: Pair,
     activation: str | None,
     **parameters: Any,
 ) -> None:
     """conv2d."""
-    correlate(outputs[0], x, weight, (-padding[0][0], -padding[1][0]), bias, activation)
+    correlate(outputs[0], x, weight, (-padding[0][0], -padding[1][0]), dilation, bias, activation)
 
 
 def convolve_input(
-    outputs: list[Array], shape: Shape, weight: Array, grad: Array, *, padding: Sides, **parameters: Any
+    outputs: list[Array],
+    shape: Shape,
+    weight: Array,
+    grad: Array,
+    *,
+    padding: Sides,
+    dilation: Pair,
+    **parameters: Any,
 ) -> None:
     """conv2d_input: the convolution of the gradient with the kernels turned round, from filters to channels."""
     turned = weight.swapaxes(0, 1)[:, :, ::-1, ::-1]
-    origin = padding[0][0] - TAPS + 1, padding[1][0] - TAPS + 1
-    correlate(outputs[0], grad, turned, origin, None, None)
+    top, left = (sides[0] - (TAPS - 1) * step for sides, step in zip(padding, dilation, strict=True))
+    correlate(outputs[0], grad, turned, (top, left), dilation, None, None)
 
 
-def refuses(
-    first: Any, weight: Array, *arguments: Any, stride: Pair, dilation: Pair, groups: int, **parameters: Any
-) -> str | None:
+def refuses(first: Any, weight: Array, *arguments: Any, stride: Pair, groups: int, **parameters: Any) -> str | None:
     """Of both."""
     if weight.shape[2:] != (TAPS, TAPS):
         return f"the kernel is {weight.shape[2]} x {weight.shape[3]}, not 3 x 3"
     if stride != (1, 1):
         return f"the stride is {stride}, not 1"
-    if dilation != (1, 1):
-        return f"the dilation is {dilation}, not 1"
     if groups != 1:
         return f"there are {groups} groups"
     return None if weight.size else "there is nothing to sum"
 
 
-def declines(x: Array, weight: Array, *arguments: Any, padding: Sides, **parameters: Any) -> str | None:
+def declines(x: Array, weight: Array, *arguments: Any, padding: Sides, dilation: Pair, **parameters: Any) -> str | None:
     """Of `convolve`."""
-    height, width = (x.shape[2 + axis] + sum(padding[axis]) - TAPS + 1 for axis in (0, 1))
-    return _declines(weight.dtype, weight.shape[1], weight.shape[0], (x.shape[0], height, width))
+    window = Window((TAPS, TAPS), (1, 1), padding, dilation)
+    pixels = x.shape[0], *window.output_size(plane(x.shape))
+    return _declines(weight.dtype, weight.shape[1], weight.shape[0], pixels, dilation)
 
 
-def declines_turned(shape: Shape, weight: Array, *arguments: Any, **parameters: Any) -> str | None:
+def declines_turned(shape: Shape, weight: Array, *arguments: Any, dilation: Pair, **parameters: Any) -> str | None:
     """Of `convolve_input`."""
-    return _declines(weight.dtype, weight.shape[0], weight.shape[1], (shape[0], *shape[2:]))
+    return _declines(weight.dtype, weight.shape[0], weight.shape[1], (shape[0], *plane(shape)), dilation)
 
 
-def _declines(dtype: np.dtype, channels: int, filters: int, pixels: Shape) -> str | None:
+def _declines(dtype: np.dtype, channels: int, filters: int, pixels: Shape, dilation: Pair) -> str | None:
+    _, tiles = tiled(pixels, dilation)
     if dtype != np.float32:
         return "float64 is for the direct sum's smaller error"
-    tiles = pixels[0] * -(-pixels[1] // TILE) * -(-pixels[2] // TILE)
     if channels < FEWEST:
         return f"the direct sum is faster with fewer than {FEWEST} channels"
     if tiles < LEAST_TILES or tiles * filters < LEAST_WORK:
         return f"the direct sum is faster with {tiles} tiles and {filters} filters"
+    if prod(pixels) < FILLED * tiles * TILE * TILE:
+        return f"the direct sum is faster where {tiles} tiles are filled with {prod(pixels)} pixels"
     return None
 
 

@@ -41,9 +41,31 @@ def half(shape: Tile) -> Tile:
 
 @numba.njit(inline="always")
 def place_of(number, grid):  # type: ignore[no-untyped-def]
-    """Image, row and column of the first output of a tile."""
-    image, place = number // (grid[0] * grid[1]), number % (grid[0] * grid[1])
-    return image, TILE * (place // grid[1]), TILE * (place % grid[1])
+    """Map, row and column of a tile."""
+    maps, place = number // (grid[0] * grid[1]), number % (grid[0] * grid[1])
+    return maps, place // grid[1], place % grid[1]
+
+
+@numba.njit(inline="always")
+def following(place, grid):  # type: ignore[no-untyped-def]
+    """Map, row and column of the tile behind the one at `place`."""
+    number, row, column = place
+    if column + 1 < grid[1]:
+        return number, row, column + 1
+    return (number, row + 1, 0) if row + 1 < grid[0] else (number + 1, 0, 0)
+
+
+@numba.njit(inline="always")
+def part_of(number, x, size, origin, dilation):  # type: ignore[no-untyped-def]
+    """One of the maps that x consists of: every image is as many as `dilation` lets interleave.
+
+    origin: row and column of x under the first output. Returns x, size and origin of the map.
+    """
+    down, right = dilation
+    top, left = number % (down * right) // right + origin[0], number % right + origin[1]
+    address = x[0] + number // (down * right) * x[1] + top % down * x[2] + left % right * x[3]
+    height, width = (size[0] - top % down + down - 1) // down, (size[1] - left % right + right - 1) // right
+    return (address, 0, down * x[2], right * x[3]), (height, width), (top // down, left // right)
 
 
 @cache
@@ -57,17 +79,16 @@ def steps(shape: Tile) -> Steps:
     VECTOR = LANES * SIZE
 
     @numba.njit(inline="always")
-    def prefetch_data(place, x, map_size, channels):  # type: ignore[no-untyped-def]
-        """Ask for the 4 x 4 pixels from `place` on: all tiles' are the whole map."""
-        for i in range(max(place[1], 0), min(place[1] + TILE, map_size[0])):
-            for j in range(max(place[2], 0), min(place[2] + TILE, map_size[1])):
-                pixel = x[0] + place[0] * x[1] + i * x[2] + j * x[3]
+    def prefetch_data(x, size, i, j, channels):  # type: ignore[no-untyped-def]
+        """Ask for the 4 x 4 pixels from i, j on: all tiles' are the whole map."""
+        for row in range(max(i, 0), min(i + TILE, size[0])):
+            for column in range(max(j, 0), min(j + TILE, size[1])):
                 for line in range(0, channels * SIZE, LINE):
-                    prefetch_read(pixel + line)
+                    prefetch_read(x[0] + row * x[2] + column * x[3] + line)
 
     @inlined
-    def transform_data(v, apart, first, last, x, map_size, channels, grid, origin, patch):  # type: ignore[no-untyped-def]
-        """V of the tiles first..last. grid: rows and columns of tiles; origin: the first input of tile 0."""
+    def transform_data(v, apart, tiles, x, size, channels, grid, origin, dilation, patch):  # type: ignore[no-untyped-def]
+        """V of `tiles` (from, to). grid: rows and columns of tiles in a map; the rest: see `part_of`."""
         chunks = (channels + LANES - 1) // LANES
         pitch = chunks * VECTOR
         whole = channels == chunks * LANES
@@ -75,19 +96,20 @@ def steps(shape: Tile) -> Steps:
             behind = view(patch, INPUT * INPUT * chunks * LANES)
             for c in range(behind.size):
                 behind[c] = 0
-        for number in range(first, last):
-            image, i, j = place_of(number, grid)
-            i, j, at = i + origin[0], j + origin[1], number - first
-            if number + TILES_AHEAD < last:
-                ahead = place_of(number + TILES_AHEAD, grid)
-                corner = ahead[1] + origin[0] + 1, ahead[2] + origin[1] + 1
-                prefetch_data((ahead[0], corner[0], corner[1]), x, map_size, channels)
+        place = place_of(tiles[0], grid)
+        part, inside, start = part_of(place[0], x, size, origin, dilation)
+        for at in range(tiles[1] - tiles[0]):
+            i, j = TILE * place[1] + start[0], TILE * place[2] + start[1]
+            prefetch_data(part, inside, i + 1, j + 1 + TILES_AHEAD * TILE, channels)
             target = v + (at // ROWS * chunks * ROWS + at % ROWS) * VECTOR
-            source, down, right = x[0] + image * x[1] + i * x[2] + j * x[3], x[2], x[3]
-            if not whole or i < 0 or j < 0 or i + INPUT > map_size[0] or j + INPUT > map_size[1]:
-                copy_patch(patch, pitch, channels, x, map_size, (image, 1), (i, INPUT), (j, INPUT))
+            source, down, right = part[0] + i * part[2] + j * part[3], part[2], part[3]
+            if not whole or i < 0 or j < 0 or i + INPUT > inside[0] or j + INPUT > inside[1]:
+                copy_patch(patch, pitch, channels, part, inside, (0, 1), (i, INPUT), (j, INPUT))
                 source, down, right = patch, INPUT * pitch, pitch
             data_vectors(source, down, right, chunks, target, apart, ROWS * VECTOR)
+            before, place = place[0], following(place, grid)
+            if place[0] != before:
+                part, inside, start = part_of(place[0], x, size, origin, dilation)
 
     @inlined
     def transform_filters(u, apart, weight, sizes, panel, begin, end, taps):  # type: ignore[no-untyped-def]
@@ -131,23 +153,25 @@ def steps(shape: Tile) -> Steps:
                     multiply_half(x, ROWS * VECTOR, chunks, u + f * u_apart, y, accumulate)
 
     @inlined
-    def transform_outputs(m, apart, first, last, y, size, grid, panel, number, bias, rectify, spare):  # type: ignore[no-untyped-def]
-        """Y of the tiles first..last, of the filters of a panel. size: of the map y; number: of all filters."""
+    def transform_outputs(m, apart, tiles, y, size, grid, dilation, panel, number, bias, rectify, spare):  # type: ignore[no-untyped-def]
+        """Y of `tiles` (from, to), of the filters of a panel. size: of the map y; number: of all filters."""
         begin, end = panel * COLUMNS, min((panel + 1) * COLUMNS, number)
-        for tile_number in range(first, last):
-            image, i, j = place_of(tile_number, grid)
-            rows, columns = min(TILE, size[0] - i), min(TILE, size[1] - j)
-            pixel = y[0] + image * y[1] + i * y[2] + j * y[3]
-            source = m + (tile_number - first) * COLUMNS * SIZE
-            if j + (TILES_AHEAD + 1) * TILE <= size[1]:
+        place = place_of(tiles[0], grid)
+        part, inside, _ = part_of(place[0], y, size, (0, 0), dilation)
+        for at in range(tiles[1] - tiles[0]):
+            i, j = TILE * place[1], TILE * place[2]
+            rows, columns = min(TILE, inside[0] - i), min(TILE, inside[1] - j)
+            pixel = part[0] + i * part[2] + j * part[3]
+            source = m + at * COLUMNS * SIZE
+            if j + (TILES_AHEAD + 1) * TILE <= inside[1]:
                 for a in range(rows):
                     for b in range(TILES_AHEAD * TILE, (TILES_AHEAD + 1) * TILE):
                         for line in range(begin * SIZE, end * SIZE, LINE):
-                            prefetch_write(pixel + a * y[2] + b * y[3] + line)
+                            prefetch_write(pixel + a * part[2] + b * part[3] + line)
             for k in range(begin, end, LANES):
                 valid = min(LANES, end - k)
                 whole = rows == TILE and columns == TILE and valid == LANES
-                target, down, right = pixel + k * SIZE, y[2], y[3]
+                target, down, right = pixel + k * SIZE, part[2], part[3]
                 if not whole:
                     target, down, right = spare, TILE * VECTOR, VECTOR
                 output_vector(source + (k - begin) * SIZE, apart, bias + k * SIZE, target, down, right, rectify)
@@ -155,9 +179,12 @@ def steps(shape: Tile) -> Steps:
                     for a in range(rows):
                         for b in range(columns):
                             kept = view(spare + (a * TILE + b) * VECTOR, valid)
-                            written = view(pixel + a * y[2] + b * y[3] + k * SIZE, valid)
+                            written = view(pixel + a * part[2] + b * part[3] + k * SIZE, valid)
                             for c in range(valid):
                                 written[c] = kept[c]
+            before, place = place[0], following(place, grid)
+            if place[0] != before:
+                part, inside, _ = part_of(place[0], y, size, (0, 0), dilation)
 
     return Steps(transform_data, transform_filters, multiply, transform_outputs)
 
@@ -169,15 +196,15 @@ def data_kernel(shape: Tile) -> Any:
     VECTOR = LANES * shape.dtype.itemsize
 
     @kernel(f"winograd_data-{shape.name}")
-    def winograd_data(work, scratch, count, v, apart, groups, x, map_size, sizes, grid, origin, tiles):  # type: ignore[no-untyped-def]
+    def winograd_data(work, scratch, count, v, apart, groups, x, size, sizes, grid, origin, dilation, tiles):  # type: ignore[no-untyped-def]
         channels = sizes[1]
         block = (channels + LANES - 1) // LANES * ROWS * VECTOR
         number = claim(work)
         while number < count:
             group = ((number + 1) * groups - 1) // count
             target = v + group * POINTS * apart + (number - count * group // groups) * block
-            first, last = number * ROWS, min((number + 1) * ROWS, tiles)
-            transform_data(target, apart, first, last, x, map_size, channels, grid, origin, scratch)
+            some = number * ROWS, min((number + 1) * ROWS, tiles)
+            transform_data(target, apart, some, x, size, channels, grid, origin, dilation, scratch)
             number = claim(work)
 
     return winograd_data
@@ -208,7 +235,7 @@ def by_tiles(shape: Tile) -> Any:
 
     @kernel(f"winograd_tiles-{shape.name}")
     def winograd_tiles(  # type: ignore[no-untyped-def]
-        work, scratch, count, x, map_size, y, size, u, bias, sizes, grid, origin, tiles, apart, room, rectify
+        work, scratch, count, x, x_size, y, y_size, u, bias, sizes, grid, origin, dilation, tiles, apart, room, rectify
     ):
         number, channels = sizes
         chunks = (channels + LANES - 1) // LANES
@@ -219,12 +246,13 @@ def by_tiles(shape: Tile) -> Any:
         while item < count:
             first = blocks * item // count * ROWS
             last = min(blocks * (item + 1) // count * ROWS, tiles)
-            transform_data(v, apart[0], first, last, x, map_size, channels, grid, origin, patch)
+            some = first, last
+            transform_data(v, apart[0], some, x, x_size, channels, grid, origin, dilation, patch)
             for panel in range((number + COLUMNS - 1) // COLUMNS):
                 here = u + panel * POINTS * apart[1]
                 block = chunks * ROWS * VECTOR
                 multiply(m, apart[2], v, apart[0], here, apart[1], last - first, chunks, block, False)
-                transform_outputs(m, apart[2], first, last, y, size, grid, panel, number, bias, rectify, spare)
+                transform_outputs(m, apart[2], some, y, y_size, grid, dilation, panel, number, bias, rectify, spare)
             item = claim(work)
 
     return winograd_tiles
@@ -242,7 +270,23 @@ def by_filters(shape: Tile) -> Any:
 
     @kernel(f"winograd_panels-{shape.name}")
     def winograd_panels(  # type: ignore[no-untyped-def]
-        work, scratch, count, v, groups, y, size, weight, bias, sizes, grid, tiles, chunk, apart, room, rectify
+        work,
+        scratch,
+        count,
+        v,
+        groups,
+        y,
+        size,
+        weight,
+        bias,
+        sizes,
+        grid,
+        dilation,
+        tiles,
+        chunk,
+        apart,
+        room,
+        rectify,
     ):
         number, channels = sizes
         chunks = (channels + LANES - 1) // LANES
@@ -260,7 +304,8 @@ def by_filters(shape: Tile) -> Any:
                 transform_filters(u, apart[1], weight, sizes, panel, begin, end, taps)
                 here = v + group * POINTS * apart[0] + done * ROWS * VECTOR
                 multiply(m, apart[2], here, apart[0], u, apart[1], last - first, now, block, done > 0)
-            transform_outputs(m, apart[2], first, last, y, size, grid, panel, number, bias, rectify, spare)
+            some = first, last
+            transform_outputs(m, apart[2], some, y, size, grid, dilation, panel, number, bias, rectify, spare)
             item = claim(work)
 
     return winograd_panels
