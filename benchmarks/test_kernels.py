@@ -46,7 +46,11 @@ def name(value):
 @pytest.mark.parametrize(("case", "operator", "variant"), VARIANTS, ids=name)
 def test_upconv(benchmark, case, operator, variant):
     made = checked(case, operator)
-    made.check(made(algorithm=variant))
+    try:
+        result = made(algorithm=variant)
+    except ValueError as refusal:
+        pytest.skip(str(refusal))
+    made.check(result)
     describe(benchmark, made)
     benchmark(made, algorithm=variant)
 
