@@ -81,6 +81,59 @@ def test_what_the_unet_refuses():
     for name in ("in_channels", "classes", "width", "depth"):
         with pytest.raises(ValueError, match=f"UNet: {name} is 0"):
             nn.UNet(**{name: 0})
+    with pytest.raises(ValueError, match=r"UNet: dropout is 1\.5; a probability"):
+        nn.UNet(dropout=1.5)
+
+
+def test_batch_norm_and_dropout():
+    model = nn.UNet(in_channels=2, classes=3, width=2, depth=2, batch_norm=True, dropout=0.5, rng=0)
+    names = list(model.state_dict())
+    assert names[:2] == ["enc.0.0.weight", "enc.0.1.weight"] and "enc.0.3.weight" in names
+    assert not any(name.startswith("enc.") and name.endswith((".0.bias", ".3.bias")) for name in names)
+    plain = nn.UNet(in_channels=2, classes=3, width=2, depth=2)
+    convolved = 4 * (2 + 4) + 2 * 8  # 3x3 convolutions' outputs: a bias each is exchanged for a weight and a bias
+    sizes = [sum(parameter.size for parameter in each.parameters()) for each in (plain, model)]
+    assert sizes[1] - sizes[0] == convolved
+    x = np.random.default_rng(0).standard_normal((2, 2, 16, 16)).astype(np.float32)
+    first, second = model(x), model(x)
+    assert not np.array_equal(first.data, second.data)  # dropped at random
+    nn.cross_entropy(first, np.zeros((2, 16, 16), np.uint8)).backward()
+    assert all(parameter.grad is not None and parameter.grad.any() for parameter in model.parameters())
+    model.eval()
+    np.testing.assert_array_equal(model(x).data, model(x).data)
+    for level, block in enumerate(model.enc):
+        assert any(isinstance(layer, nn.Dropout) for layer in block) == (level == 2)
+
+
+def test_batch_norm_is_what_a_plain_pytorch_unet_does():
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    ours = nn.UNet(in_channels=2, classes=3, width=2, depth=2, batch_norm=True, rng=0)
+    rng = np.random.default_rng(1)
+    with nn.no_grad():
+        ours(rng.standard_normal((2, 2, 16, 16)).astype(np.float32))  # moves the running statistics
+    state = {name: torch.from_numpy(array) for name, array in ours.state_dict().items()}
+
+    def double(name, x):
+        for conv, norm in ((0, 1), (3, 4)):
+            x = functional.conv2d(x, state[f"{name}.{conv}.weight"], padding=1)
+            mean, variance, w, b = (
+                state[f"{name}.{norm}.{k}"] for k in ("running_mean", "running_var", "weight", "bias")
+            )
+            x = functional.relu(functional.batch_norm(x, mean, variance, w, b))
+        return x
+
+    image = rng.standard_normal((1, 2, 16, 16)).astype(np.float32)
+    x, skips = torch.from_numpy(image), []
+    for level in range(2):
+        skips.append(double(f"enc.{level}", x))
+        x = functional.max_pool2d(skips[-1], 2)
+    x = double("enc.2", x)
+    for i in range(2):
+        x = functional.conv_transpose2d(x, state[f"up.{i}.weight"], state[f"up.{i}.bias"], stride=2)
+        x = double(f"dec.{i}", torch.cat([skips.pop(), x], 1))
+    expected = functional.conv2d(x, state["head.weight"], state["head.bias"])
+    np.testing.assert_allclose(ours.eval()(image).data, expected.numpy(), atol=1e-4)
 
 
 def test_contiguous_and_channels_last_images_give_the_same_scores():

@@ -1,0 +1,60 @@
+"""What the networks share: their arguments kept for `save`, and a first look at the images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..functional import Input
+from ..layers import positive
+from ..module import Module
+from ..tensor import Tensor, as_tensor
+
+
+class Network(Module):
+    """A module for N x in_channels x H x W images whose constructor's arguments are in `config`, and attributes."""
+
+    config: dict[str, Any]
+    in_channels: int
+    classes: int
+    width: int
+    batch_norm: bool
+    dropout: float
+
+    def _configure(self, *, dropout: float | None = None, **arguments: Any) -> None:
+        """Keep the arguments, after checks: numbers but True and False must be positive integers, dropout 0 to below 1.
+
+        Raises ValueError or TypeError naming the argument.
+        """
+        name = type(self).__name__
+        self.config = {
+            key: positive(f"{name}: {key}", value) if _number(value) else value for key, value in arguments.items()
+        }
+        if dropout is not None:
+            if not _number(dropout) or not 0 <= dropout < 1:
+                raise ValueError(f"{name}: dropout is {dropout!r}; a probability from 0 to below 1 is needed")
+            self.config["dropout"] = dropout
+        vars(self).update(self.config)
+
+    def _images(self, images: Input, least: int = 1) -> Tensor:
+        """`images` as a tensor; ValueError unless N x in_channels x H x W with sides of `least` pixels or more."""
+        x, name, channels = as_tensor(images), type(self).__name__, self.in_channels
+        if x.ndim != 4 or x.shape[1] != channels:
+            raise ValueError(f"{name}: images have shape {x.shape}; N x {channels} x H x W is needed")
+        if min(x.shape[2:]) < least:
+            height, width = x.shape[2:]
+            raise ValueError(f"{name}: images are {height} x {width}; at least {least} x {least} pixels are needed")
+        return x
+
+    def _choice(self, argument: str, allowed: Any) -> None:
+        """ValueError unless the argument is one of `allowed`."""
+        if self.config[argument] not in allowed:
+            words = " or ".join(map(repr, allowed))
+            raise ValueError(f"{type(self).__name__}: {argument} is {self.config[argument]!r}; {words} is needed")
+
+    def describe(self) -> str:
+        """The arguments."""
+        return ", ".join(f"{key}={value!r}" for key, value in self.config.items())
+
+
+def _number(value: Any) -> bool:
+    return not isinstance(value, (bool, str, list, tuple, type(None)))
