@@ -41,7 +41,7 @@ from .layers import (
     Upsample,
     convolutionalize,
 )
-from .models import UNet
+from .models import VGG, LeNet, ResNet, UNet
 from .module import Module, ModuleList
 from .optim import SGD, Adam, Optimizer
 from .tensor import Parameter, Tensor, is_grad_enabled, no_grad
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SGD",
+    "VGG",
     "Adam",
     "AvgPool2d",
     "BatchNorm2d",
@@ -63,6 +64,7 @@ __all__ = [
     "Dropout",
     "Flatten",
     "GlobalAvgPool2d",
+    "LeNet",
     "LeakyReLU",
     "Linear",
     "MaxPool2d",
@@ -72,6 +74,7 @@ __all__ = [
     "Optimizer",
     "Parameter",
     "ReLU",
+    "ResNet",
     "Sequential",
     "Sigmoid",
     "Softmax",

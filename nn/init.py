@@ -35,4 +35,6 @@ def he_normal_(weight: Tensor | Array, fan_in: float | None = None, rng: Seed = 
     fan_in = math.prod(array.shape[1:]) if fan_in is None else fan_in
     if not fan_in > 0:
         raise ValueError(f"he_normal_: fan_in is {fan_in}; it must be positive (weight has shape {array.shape})")
-    array[...] = generator(rng).standard_normal(array.shape) * math.sqrt(2 / fan_in)
+    rng, deviation = generator(rng), math.sqrt(2 / fan_in)
+    for number in range(len(array)):  # one filter at a time: no copy of large weights in float64
+        array[number] = rng.standard_normal(array.shape[1:]) * deviation

@@ -26,6 +26,7 @@ class Module:
     """
 
     training: bool = True
+    optional: tuple[str, ...] = ()  # buffers that a state may lack: `load_state_dict` then leaves them
     config: dict[str, Any] | None = None  # constructor arguments, JSON-able: what `save` writes and `load` builds from
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -99,11 +100,13 @@ class Module:
         """Copy arrays (or PyTorch's CPU tensors) into the parameters and buffers of the same names, casting floats.
 
         Nothing is changed unless everything fits: one ValueError names every missing and unexpected name (these two
-        only if strict) and every array of the wrong shape or kind.
+        only if strict) and every array of the wrong shape or kind. A batch normalisation's num_batches_tracked, which
+        counts only where momentum is None, may be missing, as in PyTorch's older files: then it is left alone.
         """
         targets = {name: _data(getattr(owner, key)) for name, owner, key in self._places()}
         values = {name: np.asarray(value) for name, value in state.items() if name in targets}
-        differences = Differences([n for n in targets if n not in state], [n for n in state if n not in targets])
+        needed = [name for name, owner, key in self._places() if key not in owner.optional]
+        differences = Differences([n for n in needed if n not in state], [n for n in state if n not in targets])
         faults = []
         if strict:
             faults += [f"missing: {', '.join(differences.missing)}"] if differences.missing else []

@@ -25,6 +25,7 @@ class BatchNorm2d(Module):
     """
 
     num_batches_tracked: Array
+    optional = ("num_batches_tracked",)
 
     def __init__(
         self,

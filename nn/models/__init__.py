@@ -1,5 +1,8 @@
 """The networks."""
 
+from .lenet import LeNet
+from .resnet import ResNet
 from .unet import UNet
+from .vgg import VGG
 
-__all__ = ["UNet"]
+__all__ = ["VGG", "LeNet", "ResNet", "UNet"]
