@@ -41,7 +41,7 @@ from .layers import (
     Upsample,
     convolutionalize,
 )
-from .models import VGG, LeNet, ResNet, UNet
+from .models import VGG, FCN8s, FCN16s, FCN32s, LeNet, ResNet, SegNet, UNet
 from .module import Module, ModuleList
 from .optim import SGD, Adam, Optimizer
 from .tensor import Parameter, Tensor, is_grad_enabled, no_grad
@@ -62,6 +62,9 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "Dropout",
+    "FCN8s",
+    "FCN16s",
+    "FCN32s",
     "Flatten",
     "GlobalAvgPool2d",
     "LeNet",
@@ -75,6 +78,7 @@ __all__ = [
     "Parameter",
     "ReLU",
     "ResNet",
+    "SegNet",
     "Sequential",
     "Sigmoid",
     "Softmax",

@@ -118,10 +118,13 @@ def concatenate(xs: Sequence[Input]) -> Tensor:
     return record("concatenate", y, inputs, backward)
 
 
-def crop(x: Input, size: tuple[int, int]) -> Tensor:
-    """The middle `size` = (height, width) of every plane, as a view; of odd margins the larger is last."""
+def crop(x: Input, size: Sequence[int], offset: int | None = None) -> Tensor:
+    """`size` = (height, width) of every plane, as a view: the middle, or from `offset` rows and columns on.
+
+    In the middle, of odd margins the larger is last.
+    """
     x = as_tensor(x)
-    window = centre(x.shape, size)
+    window = centre(x.shape, size) if offset is None else _corner(x.shape, size, offset)
     if window == (slice(None),) * 4:
         return x
     shape = x.shape
@@ -149,12 +152,23 @@ def flatten(x: Input, start_dim: int = 1, end_dim: int = -1) -> Tensor:
     return record("flatten", y, [x], lambda grad: [grad.reshape(shape)])
 
 
-def centre(shape: Sequence[int], size: tuple[int, int]) -> tuple[slice, ...]:
+def centre(shape: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:
     """The index that cuts the middle `size` out of an array of this N C H W shape."""
     margins = [have - want for have, want in zip(shape[-2:], size, strict=True)]
     if len(shape) != 4 or min(margins) < 0:
         raise ValueError(f"crop: {tuple(size)} does not fit into the height and width of shape {tuple(shape)}")
     cuts = [slice(m // 2, m // 2 + want) if m else slice(None) for m, want in zip(margins, size, strict=True)]
+    return (slice(None), slice(None), *cuts)
+
+
+def _corner(shape: Sequence[int], size: Sequence[int], offset: int) -> tuple[slice, ...]:
+    """The index that cuts `size` out of an array of this N C H W shape from row and column `offset` on."""
+    room = [have - want - offset for have, want in zip(shape[-2:], size, strict=True)]
+    if len(shape) != 4 or offset < 0 or min(room) < 0:
+        raise ValueError(f"crop: {tuple(size)} at offset {offset} does not fit into shape {tuple(shape)}")
+    cuts = [
+        slice(offset, offset + want) if offset or free else slice(None) for free, want in zip(room, size, strict=True)
+    ]
     return (slice(None), slice(None), *cuts)
 
 

@@ -74,6 +74,11 @@ def test_relu_softmax_crop_concatenate():
     x.grad = None
     check(lambda x: F.crop(x, (2, 2)), x)
     x.grad = None
+    check(lambda x: F.crop(x, (2, 3), 1), x)
+    np.testing.assert_array_equal(F.crop(x, (2, 3), 1).data, x.data[:, :, 1:3, 1:4])
+    with pytest.raises(ValueError, match=r"crop: \(9, 2\) at offset 1 does not fit into shape"):
+        F.crop(x, (9, 2), 1)
+    x.grad = None
     check(lambda x, y: F.concatenate([x, y, x]), x, y)
 
 

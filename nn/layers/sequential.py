@@ -25,6 +25,10 @@ class Sequential(ModuleList):
         """Take the modules in the order in which they run."""
         super().__init__(modules)
 
+    def __getitem__(self, index: int | slice) -> Any:
+        """The module with that number, or for a slice a Sequential of the same modules."""
+        return Sequential(*self._items[index]) if isinstance(index, slice) else self._items[index]
+
     def forward(self, x: Input, *, out: Array | None = None) -> Any:
         """The first module's input -> the last one's result. out: handed to the last, a convolution."""
         steps = list(self)

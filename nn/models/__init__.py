@@ -1,8 +1,10 @@
 """The networks."""
 
+from .fcn import FCN8s, FCN16s, FCN32s
 from .lenet import LeNet
 from .resnet import ResNet
+from .segnet import SegNet
 from .unet import UNet
 from .vgg import VGG
 
-__all__ = ["VGG", "LeNet", "ResNet", "UNet"]
+__all__ = ["VGG", "FCN8s", "FCN16s", "FCN32s", "LeNet", "ResNet", "SegNet", "UNet"]
