@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from . import functional, init
-from .functional import batch_norm, concatenate, crop, dropout, flatten, max_pool2d
+from .functional import batch_norm, concatenate, crop, dropout, flatten, max_pool2d, unflatten
 from .init import manual_seed
 from .io import load, register_model, save
 from .layers import (
@@ -41,7 +41,7 @@ from .layers import (
     Upsample,
     convolutionalize,
 )
-from .models import VGG, FCN8s, FCN16s, FCN32s, LeNet, ResNet, SegNet, UNet
+from .models import VGG, Autoencoder, DeconvNet, FCN8s, FCN16s, FCN32s, LeNet, ResNet, SegNet, UNet
 from .module import Module, ModuleList
 from .optim import SGD, Adam, Optimizer
 from .tensor import Parameter, Tensor, is_grad_enabled, no_grad
@@ -57,10 +57,12 @@ __all__ = [
     "SGD",
     "VGG",
     "Adam",
+    "Autoencoder",
     "AvgPool2d",
     "BatchNorm2d",
     "Conv2d",
     "ConvTranspose2d",
+    "DeconvNet",
     "Dropout",
     "FCN8s",
     "FCN16s",
@@ -102,5 +104,6 @@ __all__ = [
     "no_grad",
     "register_model",
     "save",
+    "unflatten",
 ]
 __all__ += sorted({*functional.__all__} - {*__all__})  # made from the operators' declarations

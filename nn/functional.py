@@ -6,7 +6,7 @@ a weight brings its input into channels-last memory, and everything after it sta
 
 Only what needs more than its kernel is written here: max-pooling (which keeps the winner's place in its window instead
 of its position), batch normalisation with its running statistics, dropout with its seed, and what moves numbers about
-(concatenate, crop, flatten).
+(concatenate, crop, flatten, unflatten).
 """
 
 from __future__ import annotations
@@ -152,6 +152,16 @@ def flatten(x: Input, start_dim: int = 1, end_dim: int = -1) -> Tensor:
     return record("flatten", y, [x], lambda grad: [grad.reshape(shape)])
 
 
+def unflatten(x: Input, dim: int, sizes: Sequence[int]) -> Tensor:
+    """y = x with axis dim as several axes of these `sizes`, row by row, as `torch.unflatten` without -1."""
+    x = as_tensor(x)
+    shape, axis = x.shape, range(x.ndim)[dim]
+    if math.prod(sizes) != shape[axis]:
+        raise ValueError(f"unflatten: sizes {tuple(sizes)} do not fit the {shape[axis]} elements of axis {dim}")
+    y = x.data.reshape(*shape[:axis], *sizes, *shape[axis + 1 :])
+    return record("unflatten", y, [x], lambda grad: [grad.reshape(shape)])
+
+
 def centre(shape: Sequence[int], size: Sequence[int]) -> tuple[slice, ...]:
     """The index that cuts the middle `size` out of an array of this N C H W shape."""
     margins = [have - want for have, want in zip(shape[-2:], size, strict=True)]
@@ -172,4 +182,4 @@ def _corner(shape: Sequence[int], size: Sequence[int], offset: int) -> tuple[sli
     return (slice(None), slice(None), *cuts)
 
 
-__all__ = sorted({*_derived, "batch_norm", "concatenate", "crop", "dropout", "flatten", "max_pool2d"})
+__all__ = sorted({*_derived, "batch_norm", "concatenate", "crop", "dropout", "flatten", "max_pool2d", "unflatten"})

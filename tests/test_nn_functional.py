@@ -38,7 +38,16 @@ def leaf(*shape):
 
 def test_there_is_one_for_every_operator_with_gradients():
     assert {"conv2d", "max_unpool2d", "relu", "softmax", "cross_entropy"} < set(DERIVED)
-    assert set(F.__all__) == {*DERIVED, "batch_norm", "concatenate", "crop", "dropout", "flatten", "max_pool2d"}
+    assert set(F.__all__) == {
+        *DERIVED,
+        "batch_norm",
+        "concatenate",
+        "crop",
+        "dropout",
+        "flatten",
+        "max_pool2d",
+        "unflatten",
+    }
     for name in F.__all__:
         assert getattr(nn, name) is getattr(F, name) and name in nn.__all__
 
@@ -177,6 +186,18 @@ def test_gradients_that_come_from_above_are_left_alone():
     before = grad.copy()
     F.relu(x).backward(grad)
     np.testing.assert_array_equal(grad, before)
+
+
+def test_unflatten():
+    (x,) = leaves(rand(2, 12, 3))
+    y = F.unflatten(x, 1, (2, 6))
+    np.testing.assert_array_equal(y.data, x.data.reshape(2, 2, 6, 3))
+    weights = rand(*y.shape, seed=1)
+    (y * weights).sum().backward()
+    np.testing.assert_array_equal(x.grad, weights.reshape(x.shape))
+    assert F.unflatten(x, -1, (3, 1)).shape == (2, 12, 3, 1)
+    with pytest.raises(ValueError, match=r"unflatten: sizes \(5, 2\) do not fit the 12 elements of axis 1"):
+        F.unflatten(x, 1, (5, 2))
 
 
 def test_flatten():

@@ -1,5 +1,7 @@
 """FCN, SegNet, DeconvNet: sizes counted by hand, PyTorch's numbers from the same weights, and that they learn."""
 
+import copy
+
 import numpy as np
 import pytest
 from network_cases import check_gradients, check_round_trip, count, drawn, torch_state
@@ -172,6 +174,72 @@ def test_fcn_takes_over_a_classifier():
         model.start_from(nn.VGG(11, 5, 3, 1, size=32))
 
 
+# DeconvNet
+
+
+def test_deconvnet_parameters(undrawn):
+    fc6, fc7, back = conv(512, 4096, 7), conv(4096, 4096, 1), conv(4096, 512, 7)
+    up = 3 * conv(512, 512) + 2 * conv(512, 512) + conv(512, 256) + 2 * conv(256, 256) + conv(256, 128)
+    up += conv(128, 128) + conv(128, 64) + conv(64, 64) + conv(64, 64)
+    biases = 512 * 5 + 256 + 256 * 2 + 128 + 128 + 64 + 64
+    norms = VGG_16_NORMS + 2 * (4096 + 4096 + 512) + 2 * (biases + 64)
+    head = conv(64, 21, 1)
+    untied = VGG_16 + fc6 + fc7 + back + up + norms + head
+    assert count(nn.DeconvNet()) == untied
+    tied = VGG_16 + fc6 + fc7 + 512 + biases + conv(64, 64) + norms + head
+    assert count(nn.DeconvNet(tied=True)) == tied
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_deconvnet_is_what_pytorch_makes_of_its_weights(tied):
+    torch = pytest.importorskip("torch")
+    functional = torch.nn.functional
+    model = nn.DeconvNet(2, 3, 1, depth=2, window=3, tied=tied, batch_norm=False, rng=0).eval()
+    state, image = torch_state(model), drawn(1, 2, 14, 17)
+    conv, up = functional.conv2d, functional.conv_transpose2d
+
+    def run(function, names, x, padding):
+        for name in names:
+            x = functional.relu(function(x, state[f"{name}.weight"], state[f"{name}.bias"], padding=padding))
+        return x
+
+    x, remembered = torch.from_numpy(image), []
+    for stage in ("enc.0", "enc.1"):
+        x = run(conv, [f"{stage}.0", f"{stage}.2"], x, 1)
+        size = x.shape[2:]
+        x, indices = functional.max_pool2d(x, 2, return_indices=True)
+        remembered.append((indices, size))
+    x = run(up, ["middle.4"], run(conv, ["middle.0", "middle.2"], x, 0), 0)
+    for number, stage in enumerate(("dec.0", "dec.1")):
+        indices, size = remembered[1 - number]
+        x = functional.max_unpool2d(x, indices, 2, output_size=size)
+        x = run(up, [f"{stage}.0", f"{stage}.2"], x, 1)
+    expected = conv(x, state["head.weight"], state["head.bias"]).numpy()
+    np.testing.assert_allclose(model(image).data, expected, atol=1e-4 * max(1, abs(expected).max()))
+
+
+def test_tied_filters_are_one_parameter():
+    model = nn.DeconvNet(1, 2, 2, depth=2, window=2, tied=True, rng=0)
+    partner = {"dec.0.0": "enc.1.3", "dec.0.3": "enc.1.0", "dec.1.0": "enc.0.3", "middle.6": "middle.0"}
+    modules = dict(model.named_modules())
+    for up, down in partner.items():
+        assert modules[up].weight is modules[down].weight
+        assert modules[up].bias is not modules[down].bias
+    assert modules["dec.1.3"].weight is not modules["enc.0.0"].weight
+    optimizer = nn.SGD(model.parameters(), lr=1e-2)
+    before = model.state_dict()
+    model(drawn(1, 1, 16, 16)).sum().backward()
+    optimizer.step()
+    after = model.state_dict()
+    for up, down in partner.items():
+        np.testing.assert_array_equal(after[f"{up}.weight"], after[f"{down}.weight"])
+        assert not np.array_equal(after[f"{up}.weight"], before[f"{up}.weight"])
+    untied = nn.DeconvNet(1, 2, 2, depth=2, window=2, rng=0)
+    assert {*untied.state_dict()} == {*model.state_dict()} and count(untied) > count(model)
+    twin = copy.deepcopy(model)
+    assert twin.dec[0][0].weight is twin.enc[1][3].weight is not model.enc[1][3].weight
+
+
 # All of them
 
 SMALL = {
@@ -179,6 +247,8 @@ SMALL = {
     "FCN-16s": (lambda: trained_heads(nn.FCN16s(2, 3, 2, dropout=0, rng=0)), (1, 2, 33, 64)),
     "FCN-8s": (lambda: trained_heads(nn.FCN8s(2, 3, 2, dropout=0, rng=0)), (1, 2, 40, 70)),
     "FCN-8s, padding 100": (lambda: trained_heads(nn.FCN8s(2, 3, 1, 100, dropout=0, rng=0)), (1, 2, 5, 1)),
+    "DeconvNet": (lambda: nn.DeconvNet(2, 3, 1, window=1, rng=0), (2, 2, 64, 96)),
+    "DeconvNet, tied": (lambda: nn.DeconvNet(2, 3, 2, depth=2, window=3, tied=True, rng=0), (2, 2, 15, 12)),
     "SegNet": (lambda: nn.SegNet(2, 3, 2, rng=0), (2, 2, 37, 64)),
     "SegNet, two stages": (lambda: nn.SegNet(1, 3, 4, depth=2, batch_norm=False, rng=0), (1, 1, 5, 4)),
 }
@@ -205,6 +275,8 @@ def test_the_scores_have_the_size_of_the_image_and_survive_a_round_trip(name, tm
         (lambda: nn.FCN8s(padding=1), "FCN8s: padding is 1; 'same' or 100 is needed"),
         (lambda: nn.FCN16s(width=0), "FCN16s: width is 0; a positive integer is needed"),
         (lambda: nn.FCN32s(width=1)(drawn(3, 40, 40)), r"FCN32s: .*\(3, 40, 40\); N x 3 x H x W is needed"),
+        (lambda: nn.DeconvNet(window=0), "DeconvNet: window is 0; a positive integer is needed"),
+        (lambda: nn.DeconvNet(width=1)(drawn(1, 3, 223, 224)), "images are 223 x 224; at least 224 x 224 pixels"),
         (lambda: nn.SegNet(depth=6), "SegNet: depth is 6; 1 or 2 or 3 or 4 or 5 is needed"),
         (lambda: nn.SegNet(width=2)(drawn(1, 3, 31, 40)), "SegNet: images are 31 x 40; at least 32 x 32 pixels"),
         (lambda: nn.SegNet(width=2)(drawn(1, 1, 32, 32)), r"SegNet: .*\(1, 1, 32, 32\); N x 3 x H x W is needed"),
@@ -216,6 +288,8 @@ def test_what_they_refuse(make, match):
 
 
 LEARNING = {
+    "DeconvNet": lambda: nn.DeconvNet(1, 2, 4, depth=2, window=3, rng=0),
+    "DeconvNet, tied": lambda: nn.DeconvNet(1, 2, 4, depth=2, window=3, tied=True, rng=0),
     "FCN-8s": lambda: nn.FCN8s(1, 2, 8, dropout=0, rng=0),
     "SegNet": lambda: nn.SegNet(1, 2, 8, depth=2, rng=0),
 }

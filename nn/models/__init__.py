@@ -1,5 +1,7 @@
 """The networks."""
 
+from .autoencoder import Autoencoder
+from .deconvnet import DeconvNet
 from .fcn import FCN8s, FCN16s, FCN32s
 from .lenet import LeNet
 from .resnet import ResNet
@@ -7,4 +9,4 @@ from .segnet import SegNet
 from .unet import UNet
 from .vgg import VGG
 
-__all__ = ["VGG", "FCN8s", "FCN16s", "FCN32s", "LeNet", "ResNet", "SegNet", "UNet"]
+__all__ = ["VGG", "Autoencoder", "DeconvNet", "FCN8s", "FCN16s", "FCN32s", "LeNet", "ResNet", "SegNet", "UNet"]

@@ -50,4 +50,4 @@ class LeNet(Network):
     def forward(self, images: Input) -> Tensor:
         """Scores of every image. Raises ValueError for a wrong number of channels or a wrong size."""
         side = 32 - 2 * self.padding
-        return self.classifier(self.features(self._images(images, exactly=side)))
+        return self.classifier(self.features(self._images(images, exactly=(side, side))))

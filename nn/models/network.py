@@ -35,11 +35,11 @@ class Network(Module):
             self.config["dropout"] = dropout
         vars(self).update(self.config)
 
-    def _images(self, images: Input, *, least: int = 1, exactly: int | None = None) -> Tensor:
-        """`images` as a tensor; ValueError unless N x in_channels x H x W with sides of `least` or `exactly` pixels."""
+    def _images(self, images: Input, *, least: int = 1, exactly: tuple[int, int] | None = None) -> Tensor:
+        """`images` as a tensor; ValueError unless N x in_channels x H x W with H and W of `least` or `exactly`."""
         x, name, channels = as_tensor(images), type(self).__name__, self.in_channels
-        sides = "H x W" if exactly is None else f"{exactly} x {exactly}"
-        if x.ndim != 4 or x.shape[1] != channels or (exactly is not None and x.shape[2:] != (exactly, exactly)):
+        sides = "H x W" if exactly is None else f"{exactly[0]} x {exactly[1]}"
+        if x.ndim != 4 or x.shape[1] != channels or x.shape[2:] != (exactly or x.shape[2:]):
             raise ValueError(f"{name}: images have shape {x.shape}; N x {channels} x {sides} is needed")
         if min(x.shape[2:]) < least:
             height, width = x.shape[2:]

@@ -88,4 +88,4 @@ class VGG(Network):
 
     def forward(self, images: Input) -> Tensor:
         """Scores of every image. Raises ValueError for a wrong number of channels or a wrong size."""
-        return self.classifier(self.flat(self.features(self._images(images, exactly=self.size))))
+        return self.classifier(self.flat(self.features(self._images(images, exactly=(self.size, self.size)))))
