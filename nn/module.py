@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -146,6 +147,34 @@ class Module:
     def eval(self) -> Self:
         """The same as train(False)."""
         return self.train(False)
+
+    def freeze(self, pattern: str = "*") -> Self:
+        """Stop the gradients of the parameters named `pattern`, so that optimisers leave them as they are.
+
+        pattern: the name of a parameter or of a module, all of whose parameters are then meant, with * and ? as in
+        file names: "enc", "enc.0.*", "*.bias". A parameter shared under several names is meant by any of them. The
+        running statistics of a batch normalisation are no parameters: in training mode they still move. Which
+        parameters are frozen is not part of the state.
+        Raises ValueError where no parameter has such a name.
+        """
+        for parameter in self._named("freeze", pattern):
+            parameter.requires_grad, parameter.grad = False, None
+        return self
+
+    def unfreeze(self, pattern: str = "*") -> Self:
+        """Undo `freeze` for the parameters named `pattern`; ValueError where there is none."""
+        for parameter in self._named("unfreeze", pattern):
+            parameter.requires_grad = True
+        return self
+
+    def _named(self, what: str, pattern: str) -> list[Parameter]:
+        every = [(name, getattr(owner, key)) for name, owner, key in self._places()]
+        named = [(name, value) for name, value in every if isinstance(value, Parameter)]
+        found = [value for name, value in named if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
+        if not found:
+            names = ", ".join([name for name, _ in named[:3]] + ["..."] * (len(named) > 3))
+            raise ValueError(f"{what}: no parameter of {type(self).__name__} is named {pattern!r}; names are {names}")
+        return found
 
     def zero_grad(self) -> None:
         """Forget every gradient (set it to None)."""

@@ -100,6 +100,50 @@ def test_modes_dtype_and_zero_grad():
         net.to(np.float16)
 
 
+def test_frozen_parameters_get_no_gradient_and_do_not_move(traced):
+    model = nn.UNet(width=2, depth=1, rng=0)
+    optimizer = nn.SGD(model.parameters(), lr=0.1, momentum=0.9)
+
+    def step():
+        before = model.state_dict()
+        model(image(1, 1, 8, 8)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return {name for name, array in model.state_dict().items() if not np.array_equal(array, before[name])}
+
+    everything = step()
+    assert everything == {*model.state_dict()}
+    assert model.freeze("enc.*") is model
+    traced.clear()
+    assert step() == {name for name in everything if not name.startswith("enc.")}  # although momentum would move them
+    assert traced.count("conv2d_weight") == 3 and traced.count("conv_transpose2d_weight") == 1
+    assert all(p.grad is None for name, p in model.named_parameters() if name.startswith("enc."))
+    model.unfreeze("enc.1")
+    assert step() == {name for name in everything if not name.startswith("enc.0.")}
+    model.freeze().unfreeze("*.bias").freeze("dec.0.?.bias").unfreeze("head.weight")
+    expected = {name for name in everything if name.endswith("bias") and not name.startswith("dec")} | {"head.weight"}
+    assert step() == expected
+    model.unfreeze()
+    assert step() == everything
+
+
+def test_a_shared_parameter_is_frozen_under_any_of_its_names():
+    net = Net()
+    net.again = net.body
+    net.freeze("again.0")
+    assert not net.body[0].weight.requires_grad and net.body[2].weight.requires_grad
+
+
+@pytest.mark.parametrize("pattern", ["encoder.*", "body.1", "count", "bod", ""])
+def test_freezing_what_is_not_there_is_an_error(pattern):
+    with pytest.raises(
+        ValueError, match=r"^freeze: no parameter of Net is named '.*'; names are scale, body\.0\.weight"
+    ):
+        Net().freeze(pattern)
+    with pytest.raises(ValueError, match="^unfreeze: no parameter of Net"):
+        Net().unfreeze(pattern)
+
+
 def test_deepcopy_is_independent():
     net = Net()
     twin = copy.deepcopy(net)
