@@ -44,7 +44,8 @@ from .layers import (
 from .models import VGG, Autoencoder, DeconvNet, FCN8s, FCN16s, FCN32s, LeNet, ResNet, SegNet, UNet
 from .module import Module, ModuleList
 from .optim import SGD, Adam, Optimizer
-from .tensor import Parameter, Tensor, is_grad_enabled, no_grad
+from .summary import Summary, summary
+from .tensor import Parameter, Tensor, enable_grad, is_grad_enabled, no_grad
 
 globals().update({name: getattr(functional, name) for name in functional.__all__})
 
@@ -84,6 +85,7 @@ __all__ = [
     "Sequential",
     "Sigmoid",
     "Softmax",
+    "Summary",
     "Tanh",
     "Tensor",
     "UNet",
@@ -94,6 +96,7 @@ __all__ = [
     "convolutionalize",
     "crop",
     "dropout",
+    "enable_grad",
     "flatten",
     "functional",
     "init",
@@ -104,6 +107,7 @@ __all__ = [
     "no_grad",
     "register_model",
     "save",
+    "summary",
     "unflatten",
 ]
 __all__ += sorted({*functional.__all__} - {*__all__})  # made from the operators' declarations

@@ -34,13 +34,26 @@ _clock = count()
 
 
 @contextmanager
-def no_grad() -> Iterator[None]:
-    """Within it nothing is recorded, in this thread only; `with no_grad():` or, as a decorator, `@no_grad()`."""
-    before, _mode.recording = _mode.recording, False
+def _recording(on: bool) -> Iterator[None]:
+    before, _mode.recording = _mode.recording, on
     try:
         yield
     finally:
         _mode.recording = before
+
+
+@contextmanager
+def no_grad() -> Iterator[None]:
+    """Within it nothing is recorded, in this thread only; `with no_grad():` or, as a decorator, `@no_grad()`."""
+    with _recording(False):
+        yield
+
+
+@contextmanager
+def enable_grad() -> Iterator[None]:
+    """Within it calls are recorded again, in this thread, inside a `no_grad`."""
+    with _recording(True):
+        yield
 
 
 def is_grad_enabled() -> bool:

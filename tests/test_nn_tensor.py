@@ -198,3 +198,12 @@ def test_repr_and_asarray():
     assert "requires_grad=True" in repr(x) and "from=mul" in repr(x * 2.0)
     assert np.asarray(x) is x.data
     assert "Parameter" in repr(nn.Parameter(np.zeros(1)))
+
+
+def test_enable_grad_records_inside_no_grad():
+    x = nn.Tensor(np.ones(2), requires_grad=True)
+    with nn.no_grad():
+        assert not (x * 2).requires_grad
+        with nn.enable_grad():
+            assert nn.is_grad_enabled() and (x * 2).requires_grad
+        assert not nn.is_grad_enabled()
