@@ -179,6 +179,7 @@ def test_states_without_batch_counts_load_too():
         (lambda: nn.VGG(12), ValueError, "VGG: depth is 12; 11 or 13 or 16 or 19 is needed"),
         (lambda: nn.VGG(size=100), ValueError, "VGG: size is 100; a multiple of 32 is needed"),
         (lambda: nn.VGG(classes=0), ValueError, "VGG: classes is 0; a positive integer is needed"),
+        (lambda: nn.VGG(width="64"), TypeError, "VGG: width is '64'; a positive integer is needed"),
         (lambda: nn.VGG(dropout="half"), ValueError, "VGG: dropout is 'half'; a probability"),
         (lambda: nn.ResNet(50), ValueError, "ResNet: depth is 50; 18 or 34 is needed"),
         (lambda: nn.ResNet(width=1.5), TypeError, r"ResNet: width is 1\.5; a positive integer is needed"),

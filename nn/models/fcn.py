@@ -58,7 +58,8 @@ class FCN(Network):
         rng: Seed = None,
     ) -> None:
         """Build the layers and draw their weights."""
-        self._configure(in_channels=in_channels, classes=classes, width=width, padding=padding, dropout=dropout)
+        self._configure(in_channels=in_channels, classes=classes, width=width, dropout=dropout)
+        self.config["padding"] = self.padding = padding
         self._choice("padding", ("same", 100))
         rng, hidden, self.same = generator(rng), 64 * width, padding == "same"
         self.features = vgg_features(16, in_channels, width, ceil_mode=True, rng=rng)

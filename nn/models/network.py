@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 from ..functional import Input
@@ -20,19 +21,20 @@ class Network(Module):
     batch_norm: bool
     dropout: float
 
-    def _configure(self, *, dropout: float | None = None, **arguments: Any) -> None:
-        """Keep the arguments, after checks: numbers but True and False must be positive integers, dropout 0 to below 1.
+    def _configure(self, *, dropout: float | None = None, **arguments: int) -> None:
+        """Keep the arguments: flags, positive integers, and dropout, a probability below 1.
 
         Raises ValueError or TypeError naming the argument.
         """
         name = type(self).__name__
         self.config = {
-            key: positive(f"{name}: {key}", value) if _number(value) else value for key, value in arguments.items()
+            key: value if isinstance(value, bool) else positive(f"{name}: {key}", value)
+            for key, value in arguments.items()
         }
         if dropout is not None:
-            if not _number(dropout) or not 0 <= dropout < 1:
+            if not isinstance(dropout, Real) or not 0 <= dropout < 1:
                 raise ValueError(f"{name}: dropout is {dropout!r}; a probability from 0 to below 1 is needed")
-            self.config["dropout"] = dropout
+            self.config["dropout"] = float(dropout)
         vars(self).update(self.config)
 
     def _images(self, images: Input, *, least: int = 1, exactly: tuple[int, int] | None = None) -> Tensor:
@@ -55,7 +57,3 @@ class Network(Module):
     def describe(self) -> str:
         """The arguments."""
         return ", ".join(f"{key}={value!r}" for key, value in self.config.items())
-
-
-def _number(value: Any) -> bool:
-    return not isinstance(value, (bool, str, list, tuple, type(None)))
