@@ -1,7 +1,10 @@
 """U-Net: the paper's sizes, names, errors, and that it learns."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
+from network_cases import check_exchange, drawn
 
 from upconv import nn
 
@@ -105,35 +108,62 @@ def test_batch_norm_and_dropout():
         assert any(isinstance(layer, nn.Dropout) for layer in block) == (level == 2)
 
 
-def test_batch_norm_is_what_a_plain_pytorch_unet_does():
-    torch = pytest.importorskip("torch")
-    functional = torch.nn.functional
-    ours = nn.UNet(in_channels=2, classes=3, width=2, depth=2, batch_norm=True, rng=0)
-    rng = np.random.default_rng(1)
-    with nn.no_grad():
-        ours(rng.standard_normal((2, 2, 16, 16)).astype(np.float32))  # moves the running statistics
-    state = {name: torch.from_numpy(array) for name, array in ours.state_dict().items()}
+def torch_unet(channels, classes, width, depth, padding, batch_norm):
+    import torch
+    from torch import nn as tnn
 
-    def double(name, x):
-        for conv, norm in ((0, 1), (3, 4)):
-            x = functional.conv2d(x, state[f"{name}.{conv}.weight"], padding=1)
-            mean, variance, w, b = (
-                state[f"{name}.{norm}.{k}"] for k in ("running_mean", "running_var", "weight", "bias")
-            )
-            x = functional.relu(functional.batch_norm(x, mean, variance, w, b))
-        return x
+    def double(first, last):
+        layers = []
+        for before in (first, last):
+            layers.append(tnn.Conv2d(before, last, 3, padding=padding, bias=not batch_norm))
+            layers += [tnn.BatchNorm2d(last)] * batch_norm + [tnn.ReLU()]
+        return tnn.Sequential(*layers)
 
-    image = rng.standard_normal((1, 2, 16, 16)).astype(np.float32)
-    x, skips = torch.from_numpy(image), []
-    for level in range(2):
-        skips.append(double(f"enc.{level}", x))
-        x = functional.max_pool2d(skips[-1], 2)
-    x = double("enc.2", x)
-    for i in range(2):
-        x = functional.conv_transpose2d(x, state[f"up.{i}.weight"], state[f"up.{i}.bias"], stride=2)
-        x = double(f"dec.{i}", torch.cat([skips.pop(), x], 1))
-    expected = functional.conv2d(x, state["head.weight"], state["head.bias"])
-    np.testing.assert_allclose(ours.eval()(image).data, expected.numpy(), atol=1e-4)
+    class Plain(tnn.Module):
+        def __init__(self):
+            super().__init__()
+            widths = [width * 2**level for level in range(depth + 1)]
+            upward = range(depth - 1, -1, -1)
+            self.enc = tnn.ModuleList(double(*pair) for pair in pairwise([channels, *widths]))
+            self.up = tnn.ModuleList(tnn.ConvTranspose2d(widths[i + 1], widths[i], 2, stride=2) for i in upward)
+            self.dec = tnn.ModuleList(double(widths[i + 1], widths[i]) for i in upward)
+            self.head = tnn.Conv2d(width, classes, 1)
+
+        def forward(self, x):
+            skips = []
+            for level in self.enc[:-1]:
+                skips.append(level(x))
+                x = tnn.functional.max_pool2d(skips[-1], 2)
+            x = self.enc[-1](x)
+            for up, dec in zip(self.up, self.dec, strict=True):
+                x, skip = up(x), skips.pop()
+                top, left = ((skip.shape[axis] - x.shape[axis]) // 2 for axis in (2, 3))
+                skip = skip[:, :, top : top + x.shape[2], left : left + x.shape[3]]
+                x = dec(torch.cat([skip, x], 1))
+            return self.head(x)
+
+    return Plain()
+
+
+@pytest.mark.parametrize("batch_norm", [False, True])
+@pytest.mark.parametrize("padded", [False, True])
+def test_states_are_exchanged_with_a_plain_pytorch_unet(padded, batch_norm):
+    pytest.importorskip("torch")
+    ours = nn.UNet(2, 3, 2, 2, padded, batch_norm, rng=0)
+    size = ours.valid_input_size(8, 12)
+    check_exchange(ours, torch_unet(2, 3, 2, 2, int(padded), batch_norm), drawn(2, 2, *size))
+
+
+def test_a_file_from_before_the_options_loads(tmp_path):
+    pytest.importorskip("safetensors")
+    model = nn.UNet(width=2, depth=1, rng=0)
+    nn.save(model, tmp_path / "model")
+    content = (tmp_path / "model").read_bytes()
+    old = content.replace(b', \\"batch_norm\\": false, \\"dropout\\": 0.0', b"")
+    assert len(old) < len(content)
+    length = int.from_bytes(content[:8], "little") - (len(content) - len(old))
+    (tmp_path / "old").write_bytes(length.to_bytes(8, "little") + old[8:])
+    assert nn.load(tmp_path / "old").config == model.config
 
 
 def test_contiguous_and_channels_last_images_give_the_same_scores():
