@@ -143,8 +143,7 @@ class UNet(torch.nn.Module):
 
 
 def like(model: Any) -> UNet:
-    """The PyTorch twin of an `upconv.nn.UNet`, with its weights."""
-    config = {name: value for name, value in model.config.items() if name != "padded"}
-    twin = UNet(**config)
+    """The PyTorch twin of a padded `upconv.nn.UNet` without batch normalisation or dropout, with its weights."""
+    twin = UNet(*(model.config[name] for name in ("in_channels", "classes", "width", "depth")))
     twin.load_state_dict({name: torch.from_numpy(array) for name, array in model.state_dict().items()})
     return twin

@@ -41,7 +41,7 @@ from .layers import (
     Upsample,
     convolutionalize,
 )
-from .models import VGG, Autoencoder, DeconvNet, FCN8s, FCN16s, FCN32s, LeNet, ResNet, SegNet, UNet
+from .models import FCN, VGG, Autoencoder, DeconvNet, FCN8s, FCN16s, FCN32s, LeNet, ResNet, SegNet, UNet
 from .module import Module, ModuleList
 from .optim import SGD, Adam, Optimizer
 from .summary import Summary, summary
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 
 __all__ = [
+    "FCN",
     "SGD",
     "VGG",
     "Adam",

@@ -30,7 +30,7 @@ class Upscore(ConvTranspose2d):
 
 
 class FCN(Network):
-    """What FCN-32s, 16s and 8s share: VGG-16's convolutions, and its fully connected layers as convolutions (fc6, fc7).
+    """What `FCN32s`, `FCN16s` and `FCN8s` share: VGG-16 with its fully connected layers as convolutions (fc6, fc7).
 
     N x in_channels x H x W images -> N x classes x H x W scores (logits) of every pixel, H and W any: section 4 and
     figure 3 of the paper. A 1x1 convolution turns fc7 into scores; transposed convolutions enlarge them.
