@@ -56,7 +56,7 @@ class Plan:
     """How to compute one geometry."""
 
     shape: tile.Tile
-    grid: Pair  # rows and columns of tiles in an image
+    grid: tuple[int, int, int, int]  # see `tiled`
     tiles: int
     groups: int  # of tiles, for each of which panels of filters are transformed; 0 where they are once
     items: int
@@ -81,10 +81,12 @@ def error_bound(dtype: np.dtype, channels: int) -> float:
     return float(n * u / (1 - n * u)) * AMPLIFICATION**2
 
 
-def tiled(pixels: Shape, dilation: Pair) -> tuple[Pair, int]:
-    """Rows and columns of tiles in each of the interleaved maps of N x H x W `pixels`, and the tiles in all."""
-    rows, columns = (-(-length // (TILE * step)) for length, step in zip(pixels[1:], dilation, strict=True))
-    return (rows, columns), pixels[0] * rows * columns * dilation[0] * dilation[1]
+def tiled(pixels: Shape, dilation: Pair) -> tuple[tuple[int, int, int, int], int]:
+    """The tiles of N x H x W `pixels`: rows and columns in a map, rows and columns of maps in an image; and all."""
+    images, *size = pixels
+    rows, columns = (-(-length // (TILE * step)) for length, step in zip(size, dilation, strict=True))
+    down, right = (min(length, step) for length, step in zip(size, dilation, strict=True))
+    return (rows, columns, down, right), images * rows * columns * down * right
 
 
 @lru_cache(maxsize=1024)

@@ -56,14 +56,15 @@ def following(place, grid):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always")
-def part_of(number, x, size, origin, dilation):  # type: ignore[no-untyped-def]
+def part_of(number, grid, x, size, origin, dilation):  # type: ignore[no-untyped-def]
     """One of the maps that x consists of: every image is as many as `dilation` lets interleave.
 
-    origin: row and column of x under the first output. Returns x, size and origin of the map.
+    grid: see `tiled`; origin: row and column of x under the first output. Returns x, size and origin of the map.
     """
+    across, maps = grid[3], grid[2] * grid[3]
+    top, left = number % maps // across + origin[0], number % across + origin[1]
     down, right = dilation
-    top, left = number % (down * right) // right + origin[0], number % right + origin[1]
-    address = x[0] + number // (down * right) * x[1] + top % down * x[2] + left % right * x[3]
+    address = x[0] + number // maps * x[1] + top % down * x[2] + left % right * x[3]
     height, width = (size[0] - top % down + down - 1) // down, (size[1] - left % right + right - 1) // right
     return (address, 0, down * x[2], right * x[3]), (height, width), (top // down, left // right)
 
@@ -88,7 +89,7 @@ def steps(shape: Tile) -> Steps:
 
     @inlined
     def transform_data(v, apart, tiles, x, size, channels, grid, origin, dilation, patch):  # type: ignore[no-untyped-def]
-        """V of `tiles` (from, to). grid: rows and columns of tiles in a map; the rest: see `part_of`."""
+        """V of `tiles` (from, to). The rest: see `part_of`."""
         chunks = (channels + LANES - 1) // LANES
         pitch = chunks * VECTOR
         whole = channels == chunks * LANES
@@ -97,7 +98,7 @@ def steps(shape: Tile) -> Steps:
             for c in range(behind.size):
                 behind[c] = 0
         place = place_of(tiles[0], grid)
-        part, inside, start = part_of(place[0], x, size, origin, dilation)
+        part, inside, start = part_of(place[0], grid, x, size, origin, dilation)
         for at in range(tiles[1] - tiles[0]):
             i, j = TILE * place[1] + start[0], TILE * place[2] + start[1]
             prefetch_data(part, inside, i + 1, j + 1 + TILES_AHEAD * TILE, channels)
@@ -109,7 +110,7 @@ def steps(shape: Tile) -> Steps:
             data_vectors(source, down, right, chunks, target, apart, ROWS * VECTOR)
             before, place = place[0], following(place, grid)
             if place[0] != before:
-                part, inside, start = part_of(place[0], x, size, origin, dilation)
+                part, inside, start = part_of(place[0], grid, x, size, origin, dilation)
 
     @inlined
     def transform_filters(u, apart, weight, sizes, panel, begin, end, taps):  # type: ignore[no-untyped-def]
@@ -157,7 +158,7 @@ def steps(shape: Tile) -> Steps:
         """Y of `tiles` (from, to), of the filters of a panel. size: of the map y; number: of all filters."""
         begin, end = panel * COLUMNS, min((panel + 1) * COLUMNS, number)
         place = place_of(tiles[0], grid)
-        part, inside, _ = part_of(place[0], y, size, (0, 0), dilation)
+        part, inside, _ = part_of(place[0], grid, y, size, (0, 0), dilation)
         for at in range(tiles[1] - tiles[0]):
             i, j = TILE * place[1], TILE * place[2]
             rows, columns = min(TILE, inside[0] - i), min(TILE, inside[1] - j)
@@ -184,7 +185,7 @@ def steps(shape: Tile) -> Steps:
                                 written[c] = kept[c]
             before, place = place[0], following(place, grid)
             if place[0] != before:
-                part, inside, _ = part_of(place[0], y, size, (0, 0), dilation)
+                part, inside, _ = part_of(place[0], grid, y, size, (0, 0), dilation)
 
     return Steps(transform_data, transform_filters, multiply, transform_outputs)
 
