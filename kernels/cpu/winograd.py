@@ -44,8 +44,8 @@ FEW = 128  # tiles that are few: twice as many are a fifth faster under all filt
 SHARED = 4  # panels of filters that are enough for the threads to share
 RESIDENT = 12 * 2**20  # bytes of U that stay in the level-3 cache
 
-# Where the direct sum is faster. Measured with 1 to 512 channels and filters on maps of 4 to 256 pixels squared: with
-# 8 channels it takes 0.8 to 0.9 of the time, with 16 and more filters 0.7 to 0.98, but for maps of 4 and 8 pixels.
+# Where the direct sum is faster. Measured with 3 to 512 channels, 1 to 512 filters, maps of 4 to 256 pixels squared:
+# with 8 channels it takes 0.8 to 0.9 of Winograd's time, from these numbers on mostly 1.1 to 3 times as much.
 FEWEST = 16
 LEAST_TILES, LEAST_WORK = 4, 128
 FILLED = 0.6  # of the pixels of all tiles: with 36 of 64 the direct sum takes 0.9 of the time, with 49 of them more

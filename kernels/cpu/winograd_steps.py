@@ -192,7 +192,7 @@ def steps(shape: Tile) -> Steps:
 
 @cache
 def data_kernel(shape: Tile) -> Any:
-    """V of all tiles, in groups of at most `most` blocks: an item is a block."""
+    """V of all tiles, in the groups that `by_filters` takes: an item is a block."""
     transform_data, ROWS, LANES = steps(shape).transform_data, shape.rows, shape.lanes
     VECTOR = LANES * shape.dtype.itemsize
 
