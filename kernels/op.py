@@ -14,6 +14,7 @@ A variant is called as `run(outputs, *arguments, **parameters)`, the reference a
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
+from math import prod
 from typing import Any, ParamSpec
 
 import numpy as np
@@ -77,6 +78,9 @@ class Op:
     def prepare(self, *args: Any, **kwargs: Any) -> tuple[Case, Variant]:
         """Validate and choose."""
         case = self.rule(*args, **kwargs)
+        for output in case.outputs:
+            if prod(output.shape) * output.dtype.itemsize >= 2**63:
+                Arguments(self.name).fail(f"the result must have fewer than 2**63 bytes, got shape {output.given}")
         if case.out is not None:
             self._check_out(case)
         return case, self.choose(case)

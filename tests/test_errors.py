@@ -129,6 +129,12 @@ TOGETHER = {
         ({"weight": zeros(6, 6)}, "weight must be (out, in) with 7 inputs, as x on its last axis, got (6, 6)"),
         ({"bias": zeros(7)}, "bias must have shape (6,), got (7,)"),
     ],
+    "linear_weight": [
+        (
+            {"x": zeros(0, 2**31 - 1), "grad": zeros(0, 2**31 - 1)},
+            "the result must have fewer than 2**63 bytes, got shape (2147483647, 2147483647)",
+        )
+    ],
     "batch_norm": [
         ({"mean": zeros(5)}, "mean must have shape (4,), got (5,)"),
         ({"weight": zeros(3)}, "weight must have shape (4,), got (3,)"),
