@@ -49,6 +49,7 @@ class Row(NamedTuple):
 
     @property
     def ratio(self) -> float:
+        """How many times faster than PyTorch; 1 where there is nothing to compare with."""
         return (self.theirs or self.ours) / self.ours
 
     @property
@@ -73,6 +74,7 @@ class Copy:
         self.y = kernels.channels_last(np.empty(shape, np.float32))
 
     def __call__(self) -> Any:
+        """Make it."""
         return kernels.concatenate([self.x], out=self.y)
 
 
@@ -92,6 +94,7 @@ def measure(call: Call, copy: Copy, rounds: int, alone: bool) -> Row:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    """Measure, and print the table."""
     versions, head = [], ["maps", "operator", "upconv ms", "GB/s", "of a copy's"]
     if not arguments.alone:
         from .peers import VERSION

@@ -18,6 +18,7 @@ from .cases import Call
 from .counterparts import COUNTERPARTS
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+UNABLE = {("nll_loss_input", "NHWC")}  # it asks for a contiguous gradient, which it makes itself
 FORMATS = {"NHWC": torch.channels_last, "NCHW": torch.contiguous_format}
 VERSION = f"PyTorch {torch.__version__}"
 
@@ -55,20 +56,16 @@ def arrays(results: Any) -> Any:
 
 
 def candidates(call: Call) -> dict[str, Callable[[], Any]]:
-    """The call in each memory format that PyTorch can do it in, on tensors that are in it already."""
-    gradient = forward_of(call.operator) is not None
-    if (forward_of(call.operator) or call.operator) not in PEERS:
+    """The call in each memory format that PyTorch can do it in, on tensors that are in it already.
+
+    Empty where it has no such operator.
+    """
+    forward = forward_of(call.operator)
+    if (forward or call.operator) not in PEERS:
         return {}
-    found = {name: (_backward if gradient else _forward)(call, each) for name, each in FORMATS.items()}
-    return {name: each for name, each in found.items() if _runs(each)}
-
-
-def _runs(candidate: Callable[[], Any]) -> bool:
-    try:
-        candidate()
-    except RuntimeError:  # nll_loss's gradient in channels-last
-        return False
-    return True
+    make = _backward if forward else _forward
+    formats = {name: each for name, each in FORMATS.items() if (call.operator, name) not in UNABLE}
+    return {name: make(call, each) for name, each in formats.items()}
 
 
 def _forward(call: Call, memory_format: torch.memory_format) -> Callable[[], Any]:

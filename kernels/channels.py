@@ -102,8 +102,8 @@ def concatenate(xs: Sequence[Array], *, algorithm: str = "auto", out: Array | No
         arrays.append(x)
     n, h, w = first.shape[0], *first.shape[2:]
     shape, format = (n, sum(x.shape[1] for x in arrays), h, w), format_of(first)
-    checked = isinstance(algorithm, str) and algorithm == "auto"
-    answer = joined(arrays) if out is None and checked else None
+    automatic = isinstance(algorithm, str) and algorithm == "auto"
+    answer = joined(arrays) if out is None and automatic else None
     if format == "contiguous" and all(x[:1].flags.c_contiguous for x in arrays):  # each number a channel of its own
         arrays = [x.reshape(n, x.shape[1] * h * w, 1, 1) for x in arrays]
     output = Output((n, sum(x.shape[1] for x in arrays), *arrays[0].shape[2:]), first.dtype, format, shape)

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from .cpu.machine import LINE
+
 LARGE = 2**20  # bytes from which memory is kept
 IDLE = 2**30  # bytes that may wait to be used again
-LINE = 64  # bytes in a cache line
 
 _free: defaultdict[int, list[np.ndarray]] = defaultdict(list)  # by size; its operations are atomic
 

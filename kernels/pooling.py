@@ -12,6 +12,7 @@ from . import reference
 from .arguments import Arguments
 from .case import Case
 from .cpu import pooling as cpu
+from .cpu import pooling_gradient
 from .indices import INDEX, within
 from .layout import Array, Shape, format_of, plane
 from .op import Variant, operator
@@ -67,7 +68,7 @@ def _checked_offsets(
     return shape, offsets.astype(offset_dtype(window), copy=False)
 
 
-@operator(reference=reference.max_pool2d_input, variants=[Variant("direct", cpu.max_pool_input)])
+@operator(reference=reference.max_pool2d_input, variants=[Variant("direct", pooling_gradient.max_pool_input)])
 def max_pool2d_input(
     input_shape: Shape,
     offsets: Array,

@@ -23,6 +23,7 @@ from benchmarks.calls import draw, function
 from upconv import kernels
 from upconv.kernels import memory, op
 from upconv.kernels.cpu import parallel, stream
+from upconv.kernels.cpu.machine import LINE
 from upconv.kernels.op import OPERATORS
 
 SECONDS = 60  # of computing that one call may take
@@ -167,7 +168,7 @@ def guard():
     started = []
 
     def address(self, size):
-        memory = guarded.empty(-(-size // parallel.LINE) * parallel.LINE, np.uint8)
+        memory = guarded.empty(-(-size // LINE) * LINE, np.uint8)
         memory.fill(0xFF)
         self.kept = memory
         return memory.ctypes.data

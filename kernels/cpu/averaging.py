@@ -9,7 +9,8 @@ from ..layout import Array, Shape
 from ..window import Pair, Sides
 from .channels import DOUBLE, ROWS, bands, block, end_tap, fetch, first_tap, placed, window_sum
 from .jit import claim, inlined, kernel
-from .parallel import LINE, SMALL, run, strided
+from .machine import LINE
+from .parallel import SMALL, run, strided
 from .stream import write
 
 

@@ -17,7 +17,8 @@ from . import machine, mathematics
 from .elementwise import runs
 from .interleave import few, pixels, planes
 from .jit import VIEWS, inlined
-from .parallel import LINE, SMALL, run, strided
+from .machine import LINE
+from .parallel import SMALL, run, strided
 from .stream import write
 from .vector import Words
 

@@ -12,8 +12,9 @@ from numba.extending import intrinsic
 from ..layout import Array
 from . import machine
 from .jit import inlined, prefetch_read
+from .machine import LINE
 from .stream import streams
-from .vector import INT, LINE, Words
+from .vector import INT, Words
 
 STAGE = 8192  # bytes of a result that a thread gathers in its first-level cache, to write them past the caches
 ROWS = 8  # that an item of work has where there are enough: threads on neighbouring rows read the same lines at once,

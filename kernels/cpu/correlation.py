@@ -12,8 +12,9 @@ import numpy as np
 from ..layout import Array, Shape
 from ..window import Pair, Window
 from . import machine, tile
+from .machine import LINE
 from .packing import PACKED, aligned, pack
-from .parallel import LINE, SMALL_FLOPS, balanced, run, strided
+from .parallel import SMALL_FLOPS, balanced, run, strided
 from .patches import framed, inside, pitch
 from .product import FIELDS, compiled
 

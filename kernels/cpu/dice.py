@@ -10,7 +10,7 @@ from ..layout import Array
 from .blocks import FURTHER, LANES, Blocks, Kind, exponentials, loading, unloading
 from .elementwise_loss import adding
 from .jit import VIEWS, claim, integers, kernel
-from .parallel import LINE
+from .machine import LINE
 from .stream import streams, write
 
 double = VIEWS["float64"]

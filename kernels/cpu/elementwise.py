@@ -17,7 +17,8 @@ from numba.extending import intrinsic
 from ..layout import Array
 from . import machine
 from .jit import claim, kernel
-from .parallel import LINE, SMALL, run
+from .machine import LINE
+from .parallel import SMALL, run
 from .stream import streams
 from .vector import Words
 

@@ -13,7 +13,8 @@ from . import mathematics
 from .channelwise import place
 from .elementwise import elementwise, runs
 from .jit import claim, kernel
-from .parallel import LINE, SMALL, run
+from .machine import LINE
+from .parallel import SMALL, run
 from .vector import Words
 
 SPLITS = 64  # partial sums. It sets the order of the sums, so it must not depend on the threads

@@ -12,9 +12,10 @@ import numpy as np
 from ..layout import Array, Shape
 from ..window import Pair, Sides
 from . import machine, tile
+from .machine import LINE
 from .outer import BLOCK, ITEM, PIXELS, compiled, unpack
 from .packing import aligned
-from .parallel import LINE, SMALL, SMALL_FLOPS, balanced, run, strided
+from .parallel import SMALL, SMALL_FLOPS, balanced, run, strided
 from .patches import blocks, pitch
 
 CHANNELS = 64  # of x at a time: 9 x 64 x 64 sums (147 kB) stay in the level-2 cache beside the patch

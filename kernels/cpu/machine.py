@@ -8,6 +8,8 @@ from functools import cache
 import llvmlite.binding as llvm
 import numpy as np
 
+LINE = 64  # bytes in a cache line, and in the widest vector
+
 
 @dataclass(frozen=True)
 class Vectors:

@@ -8,7 +8,8 @@ import numpy as np
 from ..layout import Array
 from ..memory import empty
 from .jit import VIEWS, claim, integers, kernel
-from .parallel import LINE, SMALL, run
+from .machine import LINE
+from .parallel import SMALL, run
 
 
 def aligned(size: int) -> tuple[Array, int]:

@@ -19,8 +19,8 @@ import numpy as np
 
 from .jit import kernel as compile_kernel
 from .jit import look
+from .machine import LINE
 
-LINE = 64  # bytes in a cache line, and in the widest vector
 SMALL = 128 * 1024  # bytes that one thread has moved before a second one helps: about 10 microseconds
 SMALL_FLOPS = 8_000_000  # and operations: about 40
 SPINS = 400_000  # looks at the bell before a thread without work goes to sleep

@@ -13,7 +13,8 @@ import numpy as np
 
 from ..window import Pair
 from .jit import VIEWS, inlined
-from .parallel import LINE, balanced
+from .machine import LINE
+from .parallel import balanced
 
 Block = tuple[int, int, int, int, int, int]  # images, rows and columns: from, to
 

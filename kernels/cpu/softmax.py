@@ -18,7 +18,8 @@ from . import machine, mathematics
 from .elementwise import CHUNK, CHUNKS, LEAST, runs
 from .interleave import few, pixels, planes
 from .jit import claim, inlined, kernel, prefetch_read
-from .parallel import LINE, SMALL, run
+from .machine import LINE
+from .parallel import SMALL, run
 from .stream import streams, write
 from .vector import Words
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba.core import types
 from numba.extending import intrinsic
 
-from .parallel import LINE
+from .machine import LINE
 from .vector import Words
 
 LARGE = 24 * 2**20  # bytes of a result from which on it is faster, beside 32 MiB of cache; at 16 it cost a fifth

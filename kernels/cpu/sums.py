@@ -13,7 +13,8 @@ from ..layout import Array
 from . import machine
 from .elementwise import CHUNK, runs
 from .jit import VIEWS, claim, kernel
-from .parallel import LINE, SMALL, run
+from .machine import LINE
+from .parallel import SMALL, run
 from .stream import streams
 from .vector import Words
 
@@ -222,7 +223,8 @@ def row_loop(name: str, dtype: np.dtype, lanes: int) -> Any:
 def column_loop(name: str, dtype: np.dtype, lanes: int) -> Any:
     """total[i] += the number i of each row: a vector of columns at a time, whose sums stay in registers.
 
-    As `row_loop`, without `rest`. For rows that are short and apart it took a sixth of the time.
+    As `row_loop`, without `rest`, and with the same sums. For 16 of 32 channels of each pixel it takes a third of its
+    time, for 512 of 1024 between six tenths and twice.
     """
 
     @intrinsic

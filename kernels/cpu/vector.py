@@ -10,8 +10,9 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils
 
+from .machine import LINE
+
 INT = ir.IntType(64)
-LINE = 64  # bytes of a cache line
 
 
 class Words:

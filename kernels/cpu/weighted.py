@@ -8,7 +8,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .jit import inlined, integers, prefetch_read
-from .parallel import LINE
+from .machine import LINE
 from .vector import Words
 
 

@@ -28,8 +28,9 @@ import numpy as np
 from ..layout import Array, Shape, plane
 from ..window import Pair, Sides, Window
 from . import machine, tile
+from .machine import LINE
 from .packing import aligned
-from .parallel import LINE, SMALL_FLOPS, run, strided
+from .parallel import SMALL_FLOPS, run, strided
 from .winograd_steps import by_filters, by_tiles, data_kernel, filter_kernel
 from .winograd_transform import INPUT, POINTS, TAPS, TILE
 

@@ -15,7 +15,7 @@ import numba
 
 from . import tile
 from .jit import VIEWS, claim, inlined, kernel, prefetch_read, prefetch_write
-from .parallel import LINE
+from .machine import LINE
 from .patches import gather
 from .tile import Tile
 from .winograd_transform import INPUT, POINTS, TAPS, TILE, data, filters, outputs
