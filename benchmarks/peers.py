@@ -58,10 +58,10 @@ def arrays(results: Any) -> Any:
 def candidates(call: Call) -> dict[str, Callable[[], Any]]:
     """The call in each memory format that PyTorch can do it in, on tensors that are in it already.
 
-    Empty where it has no such operator.
+    Empty where it has no such operator, and where the call has nothing that the gradient is for.
     """
     forward = forward_of(call.operator)
-    if (forward or call.operator) not in PEERS:
+    if (forward or call.operator) not in PEERS or (forward and not _inputs(call)):
         return {}
     make = _backward if forward else _forward
     formats = {name: each for name, each in FORMATS.items() if (call.operator, name) not in UNABLE}
@@ -78,21 +78,24 @@ def _forward(call: Call, memory_format: torch.memory_format) -> Callable[[], Any
     return run
 
 
+def _inputs(call: Call) -> list[str]:
+    """The forward operator's arguments that the call gives the gradients of."""
+    gradients = OPERATORS[str(forward_of(call.operator))].gradients.items()
+    wanted = next(of for of, each in gradients if each.op.name == call.operator)  # type: ignore[attr-defined]
+    return [name for name in ((wanted,) if isinstance(wanted, str) else wanted) if call.forward[name] is not None]
+
+
 def _backward(call: Call, memory_format: torch.memory_format) -> Callable[[], Any]:
     """The backward pass alone, for no more gradients than the call gives."""
-    forward = forward_of(call.operator)
-    gradients = OPERATORS[str(forward)].gradients.items()
-    wanted = next(of for of, each in gradients if each.op.name == call.operator)  # type: ignore[attr-defined]
     arguments = {name: convert(value, memory_format) for name, value in call.forward.items()}
-    names = (wanted,) if isinstance(wanted, str) else wanted
-    inputs = [arguments[name].requires_grad_() for name in names if arguments[name] is not None]
-    results = PEERS[str(forward)](**arguments)
+    inputs = [arguments[name].requires_grad_() for name in _inputs(call)]
+    results = PEERS[str(forward_of(call.operator))](**arguments)
     y = results[0] if isinstance(results, tuple) else results
     grad = convert(call.arguments["grad"], memory_format) if "grad" in call.arguments else torch.ones_like(y)
 
     def run() -> Any:
         found = torch.autograd.grad(y, inputs, grad, retain_graph=True)
-        return found if len(names) > 1 else found[0]
+        return found if len(found) > 1 else found[0]
 
     return run
 
