@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("layers", "maps", "unet", "startup", "loss-curve", "quadrants")
+COMMANDS = ("layers", "maps", "unet", "startup", "loss-curve", "quadrants", "choice")
 
 
 def parser() -> argparse.ArgumentParser:

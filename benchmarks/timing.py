@@ -15,7 +15,9 @@ from upconv import kernels
 SETTLE = 0.025  # seconds: threads of OpenMP were seen to spin for 10 ms after work, waiting for more
 
 
-def interleaved(candidates: Sequence[Callable[[], Any]], rounds: int, calls: int = 3) -> list[float]:
+def interleaved(
+    candidates: Sequence[Callable[[], Any]], rounds: int, calls: int = 3, settle: float = SETTLE
+) -> list[float]:
     """The median time of each candidate in seconds, from `rounds` of `calls` each, all candidates in every round.
 
     They take turns, so that a clock that drifts or a neighbour that wakes meets all of them alike. Before its turn a
@@ -26,7 +28,7 @@ def interleaved(candidates: Sequence[Callable[[], Any]], rounds: int, calls: int
         candidate()  # compiles, allocates
     for _ in range(rounds):
         for candidate, mine in zip(candidates, times, strict=True):
-            end = perf_counter() + SETTLE
+            end = perf_counter() + settle
             candidate()
             while perf_counter() < end:
                 candidate()

@@ -11,7 +11,7 @@ from . import reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import convolution as cpu
-from .cpu import grouped, winograd
+from .cpu import grouped, winograd, winograd_weight
 from .layout import Array, Shape, format_of, plane
 from .op import Variant, operator
 from .window import Window
@@ -84,6 +84,13 @@ def conv2d_input(
     reference=reference.conv2d_weight,
     variants=[
         Variant("grouped", grouped.convolve_weight, grouped.refuses_sums, grouped.describe),
+        Variant(
+            "winograd",
+            winograd_weight.convolve_weight,
+            winograd_weight.refuses,
+            winograd_weight.describe,
+            winograd_weight.declines,
+        ),
         Variant("direct", cpu.direct_weight, describe=cpu.describe_sums),
     ],
 )

@@ -259,3 +259,48 @@ def _emit_outer(
     _, sums = words.loop(words.integer(0), end, 8, sums, body)
     for i in cells:
         words.store(sums[i], z, i * step)
+
+
+@cache
+def sums(tile: Tile) -> Callable[..., Any]:
+    """z[r, :] = start[r, :] + sum over t of x[t, r] * g[t, :], in this order.
+
+    An intrinsic (x, x_step, g, g_step, count, z, accumulate): addresses, and bytes from one t to the next of `count`.
+    z: packed (rows, columns). start is z itself where accumulate is set, else 0.
+    """
+
+    @intrinsic
+    def add(typing_context, x, x_step, g, g_step, count, z, accumulate):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            words = Words(builder, tile.dtype, tile.lanes)
+            _emit_sums(words, tile, *arguments)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 7), emit
+
+    return add
+
+
+def _emit_sums(
+    words: Words, tile: Tile, x: Any, x_step: Any, g: Any, g_step: Any, count: Any, z: Any, accumulate: Any
+) -> None:
+    builder = words.builder
+    step = words.lanes * words.size
+    cells = range(tile.rows * tile.vectors)
+
+    def body(t: Any, x: Any, g: Any, *sums: Any) -> list[Any]:
+        current = list(sums)
+        factors = [words.load(g, v * step) for v in range(tile.vectors)]
+        for r in range(tile.rows):
+            value = words.broadcast(x, r * words.size)
+            for v in range(tile.vectors):
+                i = r * tile.vectors + v
+                current[i] = words.multiply_add(value, factors[v], current[i])
+        return [builder.add(x, x_step), builder.add(g, g_step), *current]
+
+    sums = words.choose(
+        accumulate, lambda: [words.load(z, i * step) for i in cells], lambda: [words.zero() for _ in cells]
+    )
+    _, (_, _, *sums) = words.loop(words.integer(0), count, 1, [x, g, *sums], body)
+    for i in cells:
+        words.store(sums[i], z, i * step)

@@ -31,7 +31,8 @@ from . import machine, tile
 from .machine import LINE
 from .packing import aligned
 from .parallel import SMALL_FLOPS, run, strided
-from .winograd_steps import by_filters, by_tiles, data_kernel, filter_kernel
+from .winograd_kernels import by_filters, by_tiles, data_kernel, filter_kernel
+from .winograd_tiles import Grid, tiled
 from .winograd_transform import INPUT, POINTS, TAPS, TILE
 
 ROUNDINGS = 20  # on the way of a number, beside those of the sum over channels
@@ -45,11 +46,11 @@ FEW = 128  # tiles that are few: twice as many are a fifth faster under all filt
 SHARED = 4  # panels of filters that are enough for the threads to share
 RESIDENT = 12 * 2**20  # bytes of U that stay in the level-3 cache
 
-# Where the direct sum is faster. Measured with 3 to 512 channels, 1 to 512 filters, maps of 4 to 256 pixels squared:
-# with 8 channels it takes 0.8 to 0.9 of Winograd's time, from these numbers on mostly 1.1 to 3 times as much.
-FEWEST = 16
-LEAST_TILES, LEAST_WORK = 4, 128
-FILLED = 0.6  # of the pixels of all tiles: with 36 of 64 the direct sum takes 0.9 of the time, with 49 of them more
+# Where the direct sum is faster: measured by `python -m benchmarks choice`, whose numbers are in benchmarks/choice.csv.
+FEWEST = 16  # channels to sum over
+LEAST_TILES = 4
+LEAST, LEAST_TURNED = 1000, 12000  # tiles x channels x filters, these rounded up to a vector's 16: of both operators
+FILLED = 0.35  # of the pixels of all tiles
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Plan:
     """How to compute one geometry."""
 
     shape: tile.Tile
-    grid: tuple[int, int, int, int]  # see `tiled`
+    grid: Grid
     tiles: int
     groups: int  # of tiles, for each of which panels of filters are transformed; 0 where they are once
     items: int
@@ -70,7 +71,7 @@ class Plan:
     small: bool  # not worth a second thread
 
 
-def _spaced(size: int) -> int:
+def spaced(size: int) -> int:
     """Bytes between points: a line more, so that they do not fall into the same cache sets."""
     return -(-size // LINE) * LINE + LINE
 
@@ -80,14 +81,6 @@ def error_bound(dtype: np.dtype, channels: int) -> float:
     u = np.finfo(dtype).eps / 2
     n = channels + ROUNDINGS
     return float(n * u / (1 - n * u)) * AMPLIFICATION**2
-
-
-def tiled(pixels: Shape, dilation: Pair) -> tuple[tuple[int, int, int, int], int]:
-    """The tiles of N x H x W `pixels`: rows and columns in a map, rows and columns of maps in an image; and all."""
-    images, *size = pixels
-    rows, columns = (-(-length // (TILE * step)) for length, step in zip(size, dilation, strict=True))
-    down, right = (min(length, step) for length, step in zip(size, dilation, strict=True))
-    return (rows, columns, down, right), images * rows * columns * down * right
 
 
 @lru_cache(maxsize=1024)
@@ -108,13 +101,13 @@ def plan(vectors: machine.Vectors, dtype: np.dtype, x_shape: Shape, y_shape: Sha
         items = min(blocks, max(ITEMS, -(-blocks // max(1, TOGETHER // rows))))
     together = -(-blocks // items) * rows  # tiles
     apart = (
-        _spaced(together * chunks * lanes * size),
-        _spaced(chunk * lanes * columns * size),
-        _spaced(together * columns * size),
+        spaced(together * chunks * lanes * size),
+        spaced(chunk * lanes * columns * size),
+        spaced(together * columns * size),
     )
     products = POINTS * apart[2]
     if groups:
-        room = POINTS * apart[1], products, TAPS * TAPS * columns * size
+        room = POINTS * apart[1], products, TAPS * TAPS * lanes * lanes * size
         shared = groups * POINTS * apart[0]
         items = groups * panels
     else:
@@ -198,7 +191,7 @@ def correlate(
         made.apart[1],
         weights,
         filters,
-        scratch=TAPS * TAPS * shape.columns * x.itemsize,
+        scratch=TAPS * TAPS * shape.lanes * shape.lanes * x.itemsize,
         small=made.small,
     )
     run(
@@ -254,35 +247,41 @@ def convolve_input(
 
 def refuses(first: Any, weight: Array, *arguments: Any, stride: Pair, groups: int, **parameters: Any) -> str | None:
     """Of both."""
-    if weight.shape[2:] != (TAPS, TAPS):
-        return f"the kernel is {weight.shape[2]} x {weight.shape[3]}, not 3 x 3"
+    return refuses_shape(weight.shape, stride, groups)
+
+
+def refuses_shape(weight: Shape, stride: Pair, groups: int) -> str | None:
+    """Of a convolution with a weight of this shape, and its gradients."""
+    if weight[2:] != (TAPS, TAPS):
+        return f"the kernel is {weight[2]} x {weight[3]}, not 3 x 3"
     if stride != (1, 1):
         return f"the stride is {stride}, not 1"
     if groups != 1:
         return f"there are {groups} groups"
-    return None if weight.size else "there is nothing to sum"
+    return None if prod(weight) else "there is nothing to sum"
 
 
 def declines(x: Array, weight: Array, *arguments: Any, padding: Sides, dilation: Pair, **parameters: Any) -> str | None:
     """Of `convolve`."""
     window = Window((TAPS, TAPS), (1, 1), padding, dilation)
     pixels = x.shape[0], *window.output_size(plane(x.shape))
-    return _declines(weight.dtype, weight.shape[1], weight.shape[0], pixels, dilation)
+    return _declines(weight.dtype, weight.shape[1], weight.shape[0], pixels, dilation, LEAST)
 
 
 def declines_turned(shape: Shape, weight: Array, *arguments: Any, dilation: Pair, **parameters: Any) -> str | None:
     """Of `convolve_input`."""
-    return _declines(weight.dtype, weight.shape[0], weight.shape[1], (shape[0], *plane(shape)), dilation)
+    pixels = shape[0], *plane(shape)
+    return _declines(weight.dtype, weight.shape[0], weight.shape[1], pixels, dilation, LEAST_TURNED)
 
 
-def _declines(dtype: np.dtype, channels: int, filters: int, pixels: Shape, dilation: Pair) -> str | None:
+def _declines(dtype: np.dtype, channels: int, filters: int, pixels: Shape, dilation: Pair, least: int) -> str | None:
     _, tiles = tiled(pixels, dilation)
     if dtype != np.float32:
         return "float64 is for the direct sum's smaller error"
     if channels < FEWEST:
         return f"the direct sum is faster with fewer than {FEWEST} channels"
-    if tiles < LEAST_TILES or tiles * filters < LEAST_WORK:
-        return f"the direct sum is faster with {tiles} tiles and {filters} filters"
+    if tiles < LEAST_TILES or tiles * channels * -(-filters // 16) * 16 < least:
+        return f"the direct sum is faster with {tiles} tiles, {channels} channels and {filters} filters"
     if prod(pixels) < FILLED * tiles * TILE * TILE:
         return f"the direct sum is faster where {tiles} tiles are filled with {prod(pixels)} pixels"
     return None

@@ -5,7 +5,8 @@ Four outputs y of a correlation with three taps g, from six inputs d, take six p
     y = A' ((G g) * (B' d)),
 
 and nested in two dimensions Y = A' ((G g G') * (B' d B)) A takes 36 in place of 144. d and g are polynomials; the
-products are values of theirs at the points 0, p, -p, q, -q and infinity.
+products are values of theirs at the points 0, p, -p, q, -q and infinity. The derivative with respect to g is
+G' ((A e A') * (B' d B)) G, F(3x3, 4x4), of the gradients e of the outputs.
 
 Source: Lavin & Gray, "Fast algorithms for convolutional neural networks" (2015), equations 5 and 8, with other points.
 """
@@ -55,6 +56,31 @@ def transform_filter(words: Words, g: Lines) -> Lines:
     return [multiply(constant(1 / (P2 * Q2)), g[0]), *pairs, g[2]]
 
 
+def transform_gradient(words: Words, e: Lines) -> Lines:
+    """A e."""
+    constant, madd = words.constant, words.multiply_add
+    pairs = []
+    for point in (P, Q):
+        square = point * point
+        even, odd = madd(constant(square), e[2], e[0]), madd(constant(square), e[3], e[1])
+        pairs += [madd(constant(point), odd, even), madd(constant(-point), odd, even)]
+    return [e[0], *pairs, e[3]]
+
+
+def transform_weight(words: Words, s: Lines) -> Lines:
+    """G' s."""
+    add, subtract, multiply = words.builder.fadd, words.builder.fsub, words.builder.fmul
+    constant, madd = words.constant, words.multiply_add
+    sums = [multiply(constant(1 / (P2 * Q2)), s[0]), words.zero(), s[5]]
+    for point, other, plus, minus in ((P, Q2, s[1], s[2]), (Q, P2, s[3], s[4])):
+        square = point * point
+        scale = 1 / (2 * square * (square - other))
+        even, odd = add(plus, minus), subtract(plus, minus)
+        for tap, values in enumerate((even, odd, even)):
+            sums[tap] = madd(constant(scale * point**tap), values, sums[tap])
+    return sums
+
+
 def transform_output(words: Words, m: Lines) -> Lines:
     """A' m."""
     add, subtract, multiply = words.builder.fadd, words.builder.fsub, words.builder.fmul
@@ -90,25 +116,25 @@ def _points(words: Words, address: Any, apart: Any) -> Lines:
 
 
 @cache
-def data(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
-    """V = B' d B for `count` vectors of channels of one tile.
+def _values(dtype: np.dtype, lanes: int, extent: int, transform: Callable[[Words, Lines], Lines]) -> Callable[..., Any]:
+    """T x T' for `count` vectors of channels of one tile.
 
-    An intrinsic (x, down, right, count, v, apart, step): x: address of the 6 x 6 pixels, `down` and `right` bytes
-    apart. v: address of the first point; points lie `apart` bytes from each other, vectors `step`.
+    An intrinsic (x, down, right, count, v, apart, step): x: address of the extent x extent pixels, `down` and `right`
+    bytes apart. v: address of the first point; points lie `apart` bytes from each other, vectors `step`.
     """
 
     @intrinsic
-    def transform(typing_context, x, down, right, count, v, apart, step):  # type: ignore[no-untyped-def]
+    def evaluate(typing_context, x, down, right, count, v, apart, step):  # type: ignore[no-untyped-def]
         def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             x, down, right, count, v, apart, step = arguments
             words = Words(builder, dtype, lanes)
-            pixels = _grid(words, x, down, right, INPUT)
+            pixels = _grid(words, x, down, right, extent)
 
             def body(c: Any) -> list[Any]:
                 here = builder.mul(c, words.integer(lanes * words.size))
-                d = [[words.load(builder.add(pixel, here)) for pixel in row] for row in pixels]
+                lines = [[words.load(builder.add(pixel, here)) for pixel in row] for row in pixels]
                 target = builder.add(v, builder.mul(c, step))
-                values = [value for row in nested(transform_data, words, d) for value in row]
+                values = [value for row in nested(transform, words, lines) for value in row]
                 for value, address in zip(values, _points(words, target, apart), strict=True):
                     words.store(value, address)
                 return []
@@ -117,6 +143,44 @@ def data(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 7), emit
+
+    return evaluate
+
+
+def data(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
+    """V = B' d B of the 6 x 6 inputs under a tile: see `_values`."""
+    return _values(dtype, lanes, INPUT, transform_data)
+
+
+def gradients(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
+    """E = A e A' of the gradients of a tile's 4 x 4 outputs: see `_values`."""
+    return _values(dtype, lanes, TILE, transform_gradient)
+
+
+@cache
+def weights(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
+    """dw = G' S G for one vector of channels, in float64 and rounded once.
+
+    An intrinsic (s, apart, dw, down, right, valid): s: address of the first point; points lie `apart` bytes from each
+    other. dw: address of the 3 x 3 taps, `down` and `right` bytes apart; the first `valid` channels are written.
+    """
+
+    @intrinsic
+    def transform(typing_context, s, apart, dw, down, right, valid):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            s, apart, dw, down, right, valid = arguments
+            words, wide = Words(builder, dtype, lanes), Words(builder, np.dtype(np.float64), lanes)
+            narrow = words.vector == wide.vector
+            points = [words.load(address) for address in _points(words, s, apart)]
+            points = points if narrow else [builder.fpext(point, wide.vector) for point in points]
+            rows = nested(transform_weight, wide, [points[i : i + INPUT] for i in range(0, POINTS, INPUT)])
+            which = words.below(valid)
+            taps = [tap for row in _grid(words, dw, down, right, TAPS) for tap in row]
+            for value, tap in zip((value for row in rows for value in row), taps, strict=True):
+                words.store_some(value if narrow else builder.fptrunc(value, words.vector), tap, which)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 6), emit
 
     return transform
 
@@ -136,29 +200,56 @@ def _taps(words: Words, g: Any, step: Any, valid: Any) -> Lines:
     return taps[: TAPS * TAPS]
 
 
+def _store_filters(words: Words, taps: Lines, u: Any, apart: Any) -> None:
+    """U = G g G' of vectors of filters, in float64 and rounded once."""
+    builder, wide = words.builder, Words(words.builder, np.dtype(np.float64), words.lanes)
+    narrow = words.vector == wide.vector
+    taps = taps if narrow else [builder.fpext(tap, wide.vector) for tap in taps]
+    lines = nested(transform_filter, wide, [taps[i : i + TAPS] for i in range(0, TAPS * TAPS, TAPS)])
+    values = [value for row in lines for value in row]
+    for value, address in zip(values, _points(words, u, apart), strict=True):
+        words.store(value if narrow else builder.fptrunc(value, words.vector), address)
+
+
 @cache
 def filters(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
-    """U = G g G' for one vector of filters, in float64 and rounded once.
+    """U of one vector of filters, whose numbers lie side by side.
 
-    An intrinsic (g, step, valid, reverse, u, apart): g: address of the first filter's taps, nine numbers side by side,
-    the last one first where `reverse` is 1; `valid` filters lie `step` bytes apart. u: address of the first point;
-    points lie `apart` bytes from each other.
+    An intrinsic (g, down, right, u, apart): g: address of the 3 x 3 taps, `down` and `right` bytes apart. u: address of
+    the first point; points lie `apart` bytes from each other.
+    """
+
+    @intrinsic
+    def transform(typing_context, g, down, right, u, apart):  # type: ignore[no-untyped-def]
+        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            g, down, right, u, apart = arguments
+            words = Words(builder, dtype, lanes)
+            taps = [words.load(tap) for row in _grid(words, g, down, right, TAPS) for tap in row]
+            _store_filters(words, taps, u, apart)
+            return context.get_dummy_value()
+
+        return types.void(*[types.intp] * 5), emit
+
+    return transform
+
+
+@cache
+def filters_of_taps(dtype: np.dtype, lanes: int) -> Callable[..., Any]:
+    """U of one vector of filters, whose nine taps lie side by side.
+
+    An intrinsic (g, step, valid, reverse, u, apart): g: address of the first filter's taps, the last one first where
+    `reverse` is 1; `valid` filters lie `step` bytes apart. u, apart: as of `filters`.
     """
 
     @intrinsic
     def transform(typing_context, g, step, valid, reverse, u, apart):  # type: ignore[no-untyped-def]
         def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
             g, step, valid, reverse, u, apart = arguments
-            words, wide = Words(builder, dtype, lanes), Words(builder, np.dtype(np.float64), lanes)
-            narrow = words.vector == wide.vector
+            words = Words(builder, dtype, lanes)
             taps = _taps(words, g, step, valid)
             backwards = builder.icmp_signed("!=", reverse, words.integer(0))
             taps = [builder.select(backwards, *pair) for pair in zip(taps[::-1], taps, strict=True)]
-            taps = taps if narrow else [builder.fpext(tap, wide.vector) for tap in taps]
-            lines = nested(transform_filter, wide, [taps[i : i + TAPS] for i in range(0, TAPS * TAPS, TAPS)])
-            values = [value for row in lines for value in row]
-            for value, address in zip(values, _points(words, u, apart), strict=True):
-                words.store(value if narrow else builder.fptrunc(value, words.vector), address)
+            _store_filters(words, taps, u, apart)
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 6), emit
