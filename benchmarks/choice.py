@@ -15,8 +15,6 @@ from pathlib import Path
 from statistics import geometric_mean
 from typing import NamedTuple
 
-import numpy as np
-
 from upconv import kernels
 
 from .calls import function
@@ -94,9 +92,7 @@ def layers() -> Iterator[Layer]:
 
 
 def measure(call: Call, layer: Layer, rounds: int) -> Measured:
-    """Time both variants, weights being contiguous as those of networks are."""
-    if "weight" in call.arguments:
-        call.arguments["weight"] = np.ascontiguousarray(call.arguments["weight"])
+    """Time both variants."""
     candidates = [lambda name=name: call(algorithm=name) for name in VARIANTS]
     times = interleaved(candidates, rounds, settle=0.002)
     return Measured(call.operator, layer.n, layer.c, layer.k, layer.size, *(round(1e6 * each, 1) for each in times))

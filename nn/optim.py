@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from ..kernels.cpu.update import update
 from .tensor import Array, Tensor
 
 
@@ -25,23 +26,33 @@ class Optimizer:
         self.lr = _within(f"{name}: lr", lr, 0, math.inf)
         self.weight_decay = _within(f"{name}: weight_decay", weight_decay, 0, math.inf)
         self._state: dict[Tensor, list[Array]] = {}
-        self._memory: list[Array] = []
 
     def zero_grad(self) -> None:
         """Forget every gradient (set it to None)."""
         for parameter in self.params:
             parameter.grad = None
 
-    def _buffers(self, parameter: Tensor, kept: int, scratch: int) -> list[Array]:
-        """`kept` arrays for this parameter alone, zeros at first, then `scratch` ones that all parameters share."""
-        w = parameter.data
-        state = self._state.get(parameter) or [np.zeros_like(w) for _ in range(kept)]
-        if state[0].dtype != w.dtype:  # the model was converted since the last step
-            state = [array.astype(w.dtype) for array in state]
-        self._state[parameter] = state
-        if not self._memory or self._memory[0].nbytes < w.nbytes:
-            self._memory = [np.empty(max(p.data.nbytes for p in self.params), np.uint8) for _ in range(scratch)]
-        return state + [np.ndarray(w.shape, w.dtype, memory, strides=state[0].strides) for memory in self._memory]
+    def _apply(self, rule: str, states: int, constants: Callable[[Tensor], tuple[float, ...]]) -> None:
+        """Update every parameter that has a gradient, and the `states` arrays that are kept for it, zeros at first."""
+        rows, moved = [], []
+        for parameter in self.params:
+            if parameter.grad is None:
+                continue
+            w = parameter.data
+            state = self._state.get(parameter) or [np.zeros_like(w) for _ in range(states)]
+            if state[0].dtype != w.dtype:  # the model was converted since the last step
+                state = [array.astype(w.dtype) for array in state]
+            self._state[parameter] = state
+            if w.strides != state[0].strides:  # it has gaps
+                moved.append((w, w := w.copy("K")))
+            grad = parameter.grad
+            if grad.strides != w.strides or grad.dtype != w.dtype:
+                grad = np.empty_like(w)
+                grad[...] = parameter.grad
+            rows.append((w, grad, *state))
+        update(rule, rows, [constants(parameter) for parameter in self.params if parameter.grad is not None])
+        for given, w in moved:
+            given[...] = w
 
 
 class SGD(Optimizer):
@@ -57,10 +68,8 @@ class SGD(Optimizer):
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        for parameter in self.params:
-            if parameter.grad is not None:
-                w, grad = parameter.data, parameter.grad
-                sgd_step(w, grad, self._buffers(parameter, 1, 1), self.lr, self.momentum, self.weight_decay)
+        constants = self.lr, self.momentum, self.weight_decay
+        self._apply("sgd", 1, lambda parameter: constants)
 
 
 class Adam(Optimizer):
@@ -86,50 +95,14 @@ class Adam(Optimizer):
 
     def step(self) -> None:
         """Update every parameter that has a gradient."""
-        for parameter in self.params:
-            if parameter.grad is not None:
-                self._steps[parameter] = t = self._steps.get(parameter, 0) + 1
-                w, grad, buffers = parameter.data, parameter.grad, self._buffers(parameter, 2, 2)
-                adam_step(w, grad, buffers, t, self.lr, self.betas, self.eps, self.weight_decay)
+        first, second = self.betas
 
+        def constants(parameter: Tensor) -> tuple[float, ...]:
+            self._steps[parameter] = t = self._steps.get(parameter, 0) + 1
+            root = 1 / math.sqrt(1 - second**t)
+            return self.lr / (1 - first**t), first, second, root, self.eps, self.weight_decay
 
-def sgd_step(w: Array, grad: Array, buffers: Sequence[Array], lr: float, momentum: float, weight_decay: float) -> None:
-    """velocity = momentum velocity + grad + weight_decay w;  w -= lr velocity. buffers: velocity, scratch."""
-    velocity, scratch = buffers
-    velocity *= momentum
-    velocity += grad
-    if weight_decay:
-        velocity += np.multiply(w, weight_decay, out=scratch)
-    w -= np.multiply(velocity, lr, out=scratch)
-
-
-def adam_step(
-    w: Array,
-    grad: Array,
-    buffers: Sequence[Array],
-    t: int,
-    lr: float,
-    betas: tuple[float, float],
-    eps: float,
-    weight_decay: float,
-) -> None:
-    """Step t, counted from 1, of the equations in `Adam`. buffers: m, v, and two for scratch."""
-    mean, square, scratch, decayed = buffers
-    if weight_decay:
-        np.multiply(w, weight_decay, out=decayed)
-        grad = np.add(decayed, grad, out=decayed)
-    mean *= betas[0]
-    mean += np.multiply(grad, 1 - betas[0], out=scratch)
-    square *= betas[1]
-    np.multiply(grad, grad, out=scratch)
-    scratch *= 1 - betas[1]
-    square += scratch
-    np.sqrt(square, out=scratch)
-    scratch /= math.sqrt(1 - betas[1] ** t)
-    scratch += eps
-    np.divide(mean, scratch, out=scratch)
-    scratch *= lr / (1 - betas[0] ** t)
-    w -= scratch
+        self._apply("adam", 2, constants)
 
 
 def _within(name: str, value: float, low: float, high: float) -> float:
