@@ -153,13 +153,13 @@ def check(case, rng, dtype, format="channels_last", activation=None):
 
 
 def assert_within(actual, expected, size, channels, dtype):
-    """|error| <= gamma(C + 20) times the sums of magnitudes; the reference's own error has the direct sum's bound.
+    """|error| <= gamma(C + 28) times the sums of magnitudes; the reference's own error has the direct sum's bound.
 
     channels: or tiles, of a weight gradient.
     """
     assert (actual.shape, actual.dtype) == (expected.shape, dtype)
     gamma = sum(
-        n * u / (1 - n * u) for n, u in ((channels + 20, np.finfo(dtype).eps / 2), (16 * channels + 1, 2.0**-53))
+        n * u / (1 - n * u) for n, u in ((channels + 28, np.finfo(dtype).eps / 2), (16 * channels + 1, 2.0**-53))
     )
     excess = abs(actual - expected) - gamma * size
     assert excess.max(initial=0) <= 0, f"{excess.max()} beyond the bound for {channels} channels"
@@ -308,7 +308,7 @@ def test_weight_gradients_take_it_where_it_is_faster():
 
     assert said(12).variant == "winograd"
     assert "  winograd: runs, F(3x3, 4x4) (" in str(said(12))
-    assert "error at most 0.0005 max|x| sum|grad|" in str(said(12))
+    assert "error at most 0.0006 max|x| sum|grad|" in str(said(12))
     assert said(11).variant == said(64, np.float64).variant == "direct"
     assert "could serve, if asked for: the direct sum is faster with fewer than 12 channels" in str(said(11))
 
@@ -328,7 +328,7 @@ def test_it_runs_in_float32_where_it_is_faster():
     said = variant((1, 64, 64, 64), (64, 64, 3, 3), padding=1)
     assert said.variant == "winograd"
     assert "  winograd: runs, F(4x4, 3x3) (" in str(said)
-    assert "error at most 0.0009 max|x| sum|w|" in str(said)
+    assert "error at most 0.001 max|x| sum|w|" in str(said)
     said = variant((1, 64, 64, 64), (64, 64, 3, 3), np.float64, padding=1)
     assert said.variant == "direct"
     assert "  winograd: could serve, if asked for: float64 is for the direct sum's smaller error" in str(said)

@@ -10,9 +10,9 @@ Where tiles are many, threads take a few blocks of them at a time, through all t
 filters would not fit the caches, and where tiles are few, all data is transformed first, and threads take panels of
 filters, whose transform never leaves the cache.
 
-Error: with u half of epsilon and n = C + 20, at most n u / (1 - n u) times the same sums with |A|, |B|, |G|, |g|, |d|,
-which are at most AMPLIFICATION^2 max|x| sum |w[k]|. (Data and outputs are rounded at most eight times each on their way
-through two transforms, filters once, products and sums C times, the bias once.) The errors of random numbers are near
+Error: with u half of epsilon and n = C + 28, at most n u / (1 - n u) times the same sums with |A|, |B|, |G|, |g|, |d|,
+which are at most AMPLIFICATION^2 max|x| sum |w[k]|. (Data, filters and outputs are rounded at most eight times each on
+their way through two transforms, the filters' constants included, products and sums C times, the bias once.) The errors of random numbers are near
 1e-6 to 1e-5 of the largest output. A NaN or an infinity spoils the tiles that it is read for, not only its windows.
 
 Source: Lavin & Gray, "Fast algorithms for convolutional neural networks" (2015).
@@ -35,7 +35,7 @@ from .winograd_kernels import by_filters, by_tiles, data_kernel, filter_kernel
 from .winograd_tiles import Grid, tiled
 from .winograd_transform import INPUT, POINTS, TAPS, TILE
 
-ROUNDINGS = 20  # on the way of a number, beside those of the sum over channels
+ROUNDINGS = 28  # on the way of a number, beside those of the sum over channels
 AMPLIFICATION = 13.3  # the largest of sum over f of |A[f, i]| |G[f, u]| sum over j of |B[j, f]|
 
 TOGETHER = 36  # tiles at a time under all filters: 24 to 96 are as fast, 12 cost a tenth with 256 channels

@@ -201,14 +201,10 @@ def _taps(words: Words, g: Any, step: Any, valid: Any) -> Lines:
 
 
 def _store_filters(words: Words, taps: Lines, u: Any, apart: Any) -> None:
-    """U = G g G' of vectors of filters, in float64 and rounded once."""
-    builder, wide = words.builder, Words(words.builder, np.dtype(np.float64), words.lanes)
-    narrow = words.vector == wide.vector
-    taps = taps if narrow else [builder.fpext(tap, wide.vector) for tap in taps]
-    lines = nested(transform_filter, wide, [taps[i : i + TAPS] for i in range(0, TAPS * TAPS, TAPS)])
-    values = [value for row in lines for value in row]
-    for value, address in zip(values, _points(words, u, apart), strict=True):
-        words.store(value if narrow else builder.fptrunc(value, words.vector), address)
+    """U = G g G' of vectors of filters. (In float64, rounded once, it took twice as long for errors 2 % smaller.)"""
+    lines = nested(transform_filter, words, [taps[i : i + TAPS] for i in range(0, TAPS * TAPS, TAPS)])
+    for value, address in zip((value for row in lines for value in row), _points(words, u, apart), strict=True):
+        words.store(value, address)
 
 
 @cache

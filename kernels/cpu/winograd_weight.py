@@ -5,7 +5,7 @@
 for the same tiles, inputs d and points as `winograd`; e are the gradients of a tile's 4 x 4 outputs. The tiles are cut
 into splits, each summed by itself, and the splits are added in order, all decided by shapes alone.
 
-Error: that of `winograd`, with the sum over tiles in the place of that over channels: with n = tiles + 20 at most
+Error: that of `winograd`, with the sum over tiles in the place of that over channels: with n = tiles + 28 at most
 n u / (1 - n u) AMPLIFICATION^2 max|x| sum |grad[k]|.
 
 Source: Lavin & Gray, "Fast algorithms for convolutional neural networks" (2015), section 4.1 (F(3x3, 2x2)).
