@@ -13,7 +13,7 @@ A variant is called as `run(outputs, *arguments, **parameters)`, the reference a
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import wraps
+from functools import cached_property, wraps
 from math import prod
 from typing import Any, ParamSpec
 
@@ -64,16 +64,23 @@ class Op:
 
     def choose(self, case: Case) -> Variant:
         """The variant asked for, or the first that neither refuses nor declines the case."""
-        available = [*self.variants, Variant("reference", self._run_reference)]
-        names = [variant.name for variant in available]
-        named = Arguments(self.name).choice("algorithm", case.algorithm, ["auto", *names]) != "auto"
-        if named:
-            available = [variant for variant in available if variant.name == case.algorithm]
-        for variant in available:
-            reason = variant.refuses(*case.arguments, **case.parameters)
-            if reason is None and (named or variant.declines(*case.arguments, **case.parameters) is None):
-                return variant
-        raise ValueError(f"{self.name}: algorithm {case.algorithm!r} cannot serve this call: {reason}")
+        if case.algorithm == "auto":
+            for variant in self.variants:
+                if variant.refuses(*case.arguments, **case.parameters) is None and (
+                    variant.declines is never or variant.declines(*case.arguments, **case.parameters) is None
+                ):
+                    return variant
+        available = {variant.name: variant for variant in (*self.variants, self._definition)}
+        name = Arguments(self.name).choice("algorithm", case.algorithm, ["auto", *available])
+        variant = self._definition if name == "auto" else available[name]
+        reason = variant.refuses(*case.arguments, **case.parameters)
+        if reason is not None:
+            raise ValueError(f"{self.name}: algorithm {case.algorithm!r} cannot serve this call: {reason}")
+        return variant
+
+    @cached_property
+    def _definition(self) -> Variant:
+        return Variant("reference", self._run_reference)
 
     def prepare(self, *args: Any, **kwargs: Any) -> tuple[Case, Variant]:
         """Validate and choose."""

@@ -12,8 +12,9 @@ filters, whose transform never leaves the cache.
 
 Error: with u half of epsilon and n = C + 28, at most n u / (1 - n u) times the same sums with |A|, |B|, |G|, |g|, |d|,
 which are at most AMPLIFICATION^2 max|x| sum |w[k]|. (Data, filters and outputs are rounded at most eight times each on
-their way through two transforms, the filters' constants included, products and sums C times, the bias once.) The errors of random numbers are near
-1e-6 to 1e-5 of the largest output. A NaN or an infinity spoils the tiles that it is read for, not only its windows.
+their way through two transforms, the filters' constants included, products and sums C times, the bias once.) The errors
+of random numbers are near 1e-6 to 1e-5 of the largest output. A NaN or an infinity spoils the tiles that it is read
+for, not only its windows.
 
 Source: Lavin & Gray, "Fast algorithms for convolutional neural networks" (2015).
 """
