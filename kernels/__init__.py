@@ -38,6 +38,7 @@ from .loss import (
 )
 from .normalization import log_softmax, log_softmax_input, softmax, softmax_input
 from .op import explain
+from .packed import pack
 from .pointwise import (
     add,
     dropout,
@@ -120,6 +121,7 @@ __all__ = [
     "nll_loss_input",
     "num_threads",
     "overlap_counts",
+    "pack",
     "relu",
     "relu_input",
     "set_num_threads",

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import kernels
 from ..kernels.op import Op, overlaps
-from .tensor import Array, Tensor, record, recording
+from .tensor import Array, Parameter, Tensor, record, recording
 
 Input = Tensor | np.ndarray
 GRADIENT = ("grad", "out", "algorithm")  # what a gradient's operator is given when it is called
@@ -79,6 +79,8 @@ def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
         if learned:
             values[sources[0]] = _channels_last(values[sources[0]], np.ndim(values.get("weight", 0)))
         if not recording(*tensors.values()):
+            if learned and isinstance(tensors.get("weight"), Parameter):
+                values["weight"] = tensors["weight"].packed()  # type: ignore[attr-defined]
             return _tensors(function(**values))
         _check(op.name, sources, tensors, values)
         values = {**defaults, **values}

@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import kernels
+from ..kernels.packed import Packed
+from .packed import guarded
 
 Array = np.ndarray
 Backward = Callable[[Array], Sequence[Array | None]]
@@ -243,11 +245,17 @@ class Tensor:
 class Parameter(Tensor):
     """A tensor that a `Module` trains: set as an attribute, it is found by `parameters` and named in `state_dict`."""
 
-    __slots__ = ()
+    __slots__ = ("_packed",)
 
     def __init__(self, data: npt.ArrayLike, requires_grad: bool = True) -> None:
         """As `Tensor`, with requires_grad on."""
         super().__init__(data, requires_grad)
+        self._packed: Packed | None = None
+
+    def packed(self) -> Array:
+        """The data as a weight that kernels keep rearranged until a byte of it changes."""
+        self._packed = guarded(self.data, self._packed)
+        return self._packed
 
 
 def as_tensor(x: Tensor | npt.ArrayLike) -> Tensor:

@@ -6,6 +6,7 @@ A plan depends on shapes and strides alone, so that the same layer is planned on
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from ..layout import Array, Shape
 from ..window import Pair, Window
 from . import machine, tile
 from .machine import LINE
-from .packing import PACKED, aligned, pack
+from .packing import PACKED, aligned, kept, pack
 from .parallel import SMALL_FLOPS, balanced, run, strided
 from .patches import framed, inside, pitch
 from .product import FIELDS, compiled
@@ -74,6 +75,7 @@ class Plan:
     packed: int  # bytes of packed weights
     packing: Array  # a row for each of their panels, and its address
     packing_address: int
+    order: tuple[Any, ...]  # of packed weights: plans in which it is the same pack alike
     sizes: tuple[int, int, int, int]  # channels of a group, panels of a group at most, channels in a chunk, patch pitch
     room: tuple[int, int, int]  # pixels, taps and bytes of patch that a thread must hold
     spare: int  # bytes of a row that no pixel wants
@@ -170,6 +172,7 @@ def plan(
         packed=packed,
         packing=packing_table,
         packing_address=packing_table.ctypes.data,
+        order=("direct", shape.name, channels, chunk, packing_table.tobytes()),
         sizes=(channels, most_panels, chunk, step),
         room=room,
         spare=spare,
@@ -200,8 +203,13 @@ def correlate(
     made = plan(cut, machine.vectors(), x.dtype, *shapes, window, groups)
     channels, _, chunk, _ = made.sizes
     columns = made.shape.columns
-    _weights, weights = aligned(made.packed)
-    pack(weights, weight, made.packing_address, len(made.packing), channels, chunk, columns)
+
+    def packed() -> tuple[Array, int]:
+        memory, weights = aligned(made.packed)
+        pack(weights, weight, made.packing_address, len(made.packing), channels, chunk, columns)
+        return memory, weights
+
+    _weights, weights = kept(weight, made.order, packed)
     biases = made.no_bias_address
     if bias is not None:
         per_group = bias.reshape(groups, -1)

@@ -201,7 +201,7 @@ def _view(dtype: types.Type) -> Callable[..., Any]:
     return view
 
 
-VIEWS = {name: _view(getattr(types, name)) for name in ("float32", "float64", "int64", "int32", "uint8")}
+VIEWS = {name: _view(getattr(types, name)) for name in ("float32", "float64", "int64", "int32", "uint64", "uint8")}
 integers = VIEWS["int64"]
 
 

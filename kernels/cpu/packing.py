@@ -1,5 +1,6 @@
 """Weights in the order in which the tiles read them, and back."""
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,6 +17,17 @@ def aligned(size: int) -> tuple[Array, int]:
     """Memory of at least `size` bytes, and the address on a cache line at which they begin."""
     memory = empty((size + LINE,), np.dtype(np.uint8))
     return memory, -(-memory.ctypes.data // LINE) * LINE
+
+
+def kept(weight: Array, name: Any, make: Callable[[], Any]) -> Any:
+    """What `make()` gives: made once for each name where the weight is packed (`kernels.pack`)."""
+    forms = getattr(weight, "forms", None)
+    if forms is None:
+        return make()
+    form = forms.get(name)
+    if form is None:
+        form = forms[name] = make()  # whole before any other thread sees it
+    return form
 
 
 # A row of the table of panels: bytes from the weight to the group's, bytes to where it is packed, number of the panel,

@@ -30,7 +30,7 @@ from ..layout import Array, Shape, plane
 from ..window import Pair, Sides, Window
 from . import machine, tile
 from .machine import LINE
-from .packing import aligned
+from .packing import aligned, kept
 from .parallel import SMALL_FLOPS, run, strided
 from .winograd_kernels import by_filters, by_tiles, data_kernel, filter_kernel
 from .winograd_tiles import Grid, tiled
@@ -131,11 +131,18 @@ def plan(vectors: machine.Vectors, dtype: np.dtype, x_shape: Shape, y_shape: Sha
 
 
 def correlate(
-    y: Array, x: Array, weight: Array, origin: Pair, dilation: Pair, bias: Array | None, activation: str | None
+    y: Array,
+    x: Array,
+    weight: Array,
+    given: Array,
+    origin: Pair,
+    dilation: Pair,
+    bias: Array | None,
+    activation: str | None,
 ) -> None:
     """y[n,k,i,j] = f(b[k] + sum over c,u,v of w[k,c,u,v] x[n, c, i + top + u d, j + left + v d]).
 
-    origin: (top, left); x is 0 outside its map.
+    origin: (top, left); x is 0 outside its map. given: the weight as the caller has it, perhaps packed.
     """
     if not y.size:
         return
@@ -146,10 +153,10 @@ def correlate(
         biases[: bias.size] = bias
     weights = weight.ctypes.data, *weight.strides
     maps, rectify = (strided(y), y.shape[2:]), activation == "relu"
-    _shared, shared = aligned(made.shared)
     patch = INPUT * INPUT * -(-x.shape[1] // shape.lanes) * shape.lanes * x.itemsize
     data = strided(x), x.shape[2:]
     if made.groups:
+        _values, shared = aligned(made.shared)
         run(
             data_kernel(shape),
             -(-made.tiles // shape.rows),
@@ -185,16 +192,15 @@ def correlate(
             small=made.small,
         )
         return
-    run(
-        filter_kernel(shape),
-        made.panels,
-        shared,
-        made.apart[1],
-        weights,
-        filters,
-        scratch=TAPS * TAPS * shape.lanes * shape.lanes * x.itemsize,
-        small=made.small,
-    )
+
+    def transformed() -> tuple[Array, int]:
+        memory, address = aligned(made.shared)
+        block = TAPS * TAPS * shape.lanes * shape.lanes * x.itemsize
+        arguments = address, made.apart[1], weights, filters
+        run(filter_kernel(shape), made.panels, *arguments, scratch=block, small=made.small)
+        return memory, address
+
+    _values, shared = kept(given, ("winograd", shape.name, weight is given), transformed)
     run(
         by_tiles(shape),
         made.items,
@@ -227,7 +233,7 @@ def convolve(
     **parameters: Any,
 ) -> None:
     """conv2d."""
-    correlate(outputs[0], x, weight, (-padding[0][0], -padding[1][0]), dilation, bias, activation)
+    correlate(outputs[0], x, weight, weight, (-padding[0][0], -padding[1][0]), dilation, bias, activation)
 
 
 def convolve_input(
@@ -243,7 +249,7 @@ def convolve_input(
     """conv2d_input: the convolution of the gradient with the kernels turned round, from filters to channels."""
     turned = weight.swapaxes(0, 1)[:, :, ::-1, ::-1]
     top, left = (sides[0] - (TAPS - 1) * step for sides, step in zip(padding, dilation, strict=True))
-    correlate(outputs[0], grad, turned, (top, left), dilation, None, None)
+    correlate(outputs[0], grad, turned, weight, (top, left), dilation, None, None)
 
 
 def refuses(first: Any, weight: Array, *arguments: Any, stride: Pair, groups: int, **parameters: Any) -> str | None:
