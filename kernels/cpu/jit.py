@@ -142,14 +142,14 @@ inlined = numba.njit(fastmath={"contract"}, error_model="numpy", inline="never")
 
 
 @intrinsic
-def _increment(typing_context, address):  # type: ignore[no-untyped-def]
-    """`integer[address]++`, atomic."""
+def add(typing_context, address, amount):  # type: ignore[no-untyped-def]
+    """`integer[address] += amount`, atomic; gives back what it was."""
 
     def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
         counter = builder.inttoptr(arguments[0], cgutils.intp_t.as_pointer())
-        return builder.atomic_rmw("add", counter, ir.Constant(cgutils.intp_t, 1), "seq_cst")
+        return builder.atomic_rmw("add", counter, arguments[1], "seq_cst")
 
-    return types.intp(address), emit
+    return types.intp(types.intp, types.intp), emit
 
 
 @intrinsic
@@ -208,7 +208,7 @@ integers = VIEWS["int64"]
 @numba.njit(inline="always")
 def claim(work):  # type: ignore[no-untyped-def]
     """The next item that no thread has taken. work: address of a counter and of the bell the first rings (or 0)."""
-    item = _increment(work)
+    item = add(work, 1)
     if item == 0 and look(work + 8):
-        _increment(look(work + 8))
+        add(look(work + 8), 1)
     return item
