@@ -11,7 +11,7 @@ from . import reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import convolution as cpu
-from .cpu import grouped, winograd, winograd_weight
+from .cpu import dots, grouped, winograd, winograd_weight
 from .layout import Array, Shape, format_of, plane
 from .op import Variant, operator
 from .window import Window
@@ -142,6 +142,7 @@ def conv2d_weight(
     reference=reference.conv2d,
     variants=[
         Variant("grouped", grouped.convolve, grouped.refuses, grouped.describe),
+        Variant("dots", dots.convolve, dots.refuses, dots.describe),
         Variant("winograd", winograd.convolve, winograd.refuses, winograd.describe, winograd.declines),
         Variant("direct", cpu.direct, describe=cpu.describe),
     ],

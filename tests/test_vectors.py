@@ -7,7 +7,7 @@ from kernel_cases import DTYPES, integers, same_bits
 
 from upconv import kernels
 from upconv.kernels import reference
-from upconv.kernels.cpu import machine, tile
+from upconv.kernels.cpu import dots, machine, tile
 
 PADDED = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 
@@ -66,6 +66,38 @@ def test_groups_side_by_side_are_exact_at_their_edges(vectors, dtype, ins, outs)
             more = {"activation": None} if name == "conv2d" else {}
             expected = getattr(reference, name)(*arguments, **more, **given)
             same_bits(getattr(kernels, name)(*arguments, padding=1, groups=count), expected, dtype, f"{count} groups")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("filters", range(1, dots.MOST + 1))
+def test_scalar_products_are_exact_at_their_edges(vectors, dtype, filters):
+    rng, lanes = np.random.default_rng(filters), vectors.lanes(np.dtype(dtype))
+    for channels in (lanes, lanes + 1, 3 * lanes - 1):
+        for width in (1, *around(lanes), 2 * lanes + 3):
+            for stride in ((1, 1), (2, 3)):
+                x = kernels.channels_last(integers(rng, (2, channels, 3, width), dtype))
+                weight, bias = integers(rng, (filters, channels, 1, 1), dtype), integers(rng, (filters,), dtype)
+                given = {"stride": stride, "activation": "relu"}
+                assert kernels.explain(kernels.conv2d, x, weight, bias, **given).variant == "dots"
+                y = kernels.conv2d(x, weight, bias, **given)
+                wide = np.full((2, 7, *y.shape[2:]), np.nan, dtype).transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+                kernels.conv2d(x, weight, bias, **given, out=wide[:, 2 : 2 + filters])
+                expected = reference.conv2d(x, weight, bias, **PADDED | given | {"padding": ((0, 0), (0, 0))})
+                what = f"{channels} -> {filters} channels, {width} pixels, stride {stride}"
+                same_bits(y, expected, dtype, what)
+                same_bits(wide[:, 2 : 2 + filters], expected, dtype, what)
+                assert np.isnan(wide[:, :2]).all() and np.isnan(wide[:, 2 + filters :]).all()
+
+
+def test_which_layers_are_no_scalar_products():
+    x, whole = np.ones((1, 16, 5, 5), np.float32), np.ones((2, 16, 1, 1), np.float32)
+    for weight, given, why in (
+        (np.ones((2, 16, 3, 3), np.float32), {}, "the kernel is 3 x 3, not 1 x 1"),
+        (whole, {"padding": 1}, "there is padding"),
+        (whole[:, :8], {"groups": 2}, "there are 2 groups"),
+        (np.ones((dots.MOST + 1, 16, 1, 1), np.float32), {}, f"{dots.MOST + 1} filters are not 1 to {dots.MOST}"),
+    ):
+        assert f"  dots: cannot serve: {why}" in str(kernels.explain(kernels.conv2d, x, weight, **given))
 
 
 FUSED = llvm.get_host_cpu_features().get("fma") or machine.platform.machine() in ("arm64", "aarch64")

@@ -25,6 +25,19 @@ def turned(words: Words, rows: list[Any]) -> list[Any]:
     return rows
 
 
+def added(words: Words, rows: list[Any]) -> Any:
+    """The sums of as many vectors as they have lanes: lane i of the result is that of row i."""
+    builder, lanes = words.builder, words.lanes
+    low = [at for i in range(lanes // 2) for at in (i, i + lanes)]
+    low, high = (
+        ir.Constant(ir.VectorType(ir.IntType(32), lanes), [at + start for at in low]) for start in (0, lanes // 2)
+    )
+    while len(rows) > 1:  # as in `turned`, adding what lies in the two halves
+        pairs = zip(rows[: len(rows) // 2], rows[len(rows) // 2 :], strict=True)
+        rows = [builder.fadd(builder.shuffle_vector(*pair, low), builder.shuffle_vector(*pair, high)) for pair in pairs]
+    return rows[0]
+
+
 @cache
 def transpose(dtype: np.dtype, lanes: int) -> Any:
     """target[j * down + i] = source[i * across + j] for i, j < lanes.
