@@ -8,9 +8,11 @@ import numpy as np
 
 from ..layout import Array
 from ..memory import empty
+from . import machine
 from .jit import VIEWS, claim, integers, kernel
 from .machine import LINE
 from .parallel import SMALL, run
+from .transpose import transpose
 
 
 def aligned(size: int) -> tuple[Array, int]:
@@ -42,7 +44,7 @@ def pack(packed: int, weight: Array, table: int, panels: int, channels: int, chu
     packed: address to write to. table: address of a row for each of the `panels`. columns: filters in a panel.
     """
     run(
-        _pack(weight.dtype),
+        _pack(weight.dtype, machine.vectors().lanes(weight.dtype)),
         panels if weight.size else 0,
         weight.ctypes.data,
         table,
@@ -53,16 +55,17 @@ def pack(packed: int, weight: Array, table: int, panels: int, channels: int, chu
 
 
 @cache
-def _pack(dtype: np.dtype) -> Any:
+def _pack(dtype: np.dtype, lanes: int) -> Any:
     view, size = VIEWS[dtype.name], dtype.itemsize
+    turn, LANES = transpose(dtype, lanes), lanes
 
-    @kernel(f"pack-{dtype}")
+    @kernel(f"pack-{dtype}x{lanes}")
     def pack(work, scratch, count, weight, table, sizes, packed):  # type: ignore[no-untyped-def]
         channels, chunk, columns = sizes
         item = claim(work)
         while item < count:
             row = integers(table + item * 8 * PACKED, PACKED)
-            source, target, panel, panels, filters = weight + row[0], packed + row[1], row[2], row[3], row[4]
+            source, begun, panel, panels, filters = weight + row[0], packed + row[1], row[2], row[3], row[4]
             inner, jump, kh, kw = row[5], row[6], row[7], row[8]
             per_filter, per_channel, down, right = row[9], row[10], row[11], row[12]
             first = panel * columns
@@ -75,7 +78,7 @@ def _pack(dtype: np.dtype) -> Any:
                     for begin in range(0, channels, chunk):
                         now = min(chunk, channels - begin)
                         at = begin * panels * kh * kw + ((panel * kh + u) * kw + v) * now
-                        rows = target + at * columns * size
+                        rows = begun + at * columns * size
                         origin = taken + begin * per_channel
                         if not together:
                             for k in range(valid):
@@ -93,8 +96,13 @@ def _pack(dtype: np.dtype) -> Any:
                                 for k in range(valid):
                                     line[k] = given[k]
                         elif per_channel < per_filter:  # in the order of the source's memory
+                            squares = valid // LANES * LANES if per_channel == size else 0, now // LANES * LANES
+                            for k in range(0, squares[0], LANES):
+                                for c in range(0, squares[1], LANES):
+                                    target = rows + (c * columns + k) * size
+                                    turn(target, columns * size, origin + k * per_filter + c * size, per_filter)
                             for k in range(valid):
-                                for c in range(now):
+                                for c in range(squares[1] if k < squares[0] else 0, now):
                                     view(rows + (c * columns + k) * size, 1)[0] = view(
                                         origin + k * per_filter + c * per_channel, 1
                                     )[0]
