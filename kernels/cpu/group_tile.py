@@ -14,7 +14,8 @@ from numba.extending import intrinsic
 from .jit import VIEWS, claim, integers, kernel
 from .vector import Words
 
-PIXELS = 8  # of a row computed together: weights are loaded once for all of them
+PIXELS = 8  # of a row computed together: as many sums as two multiply-adds a cycle keep busy
+TAPS = 3  # written out
 PART = 12  # columns; bytes to the outputs, and between images, rows, pixels; input row and column of the first tap of
 # output (0, 0); taps; bytes to the weights of the first tap, down to the next, and right to the next
 ITEM = 4  # part, image, rows (from, to)
@@ -26,59 +27,175 @@ def spread(lanes: int, ins: int, outs: int) -> list[list[int]]:
 
 
 @cache
-def _product(dtype: np.dtype, lanes: int, ins: int, outs: int, pixels: int) -> Any:
-    """y[p, k] = b[k] + sum over taps t and c of w[t, c, k] x[p][offset of t + channel of k and c], for `pixels` p.
+def _product(shape: tuple[np.dtype, int, int, int], pixels: int, dense: bool, inner: bool) -> Any:
+    """y[p, k] = b[k] + sum over rows, taps t and c of w[row, t, c, k] x[row][p x_step + t tap][channel of k and c].
 
-    An intrinsic (x, x_step, taps, count, w, w_step, bias, y, y_step, filters, channels, rectify): x and y are addresses
-    of the first pixel, the steps bytes to the next, and from one c to the next; taps: address of `count` pairs, bytes
-    from x and from w. filters and channels: how many there are from here on.
+    An intrinsic (places, weights, results, ahead) for `count` p, `pixels` at a time: at the end some are computed
+    again. Its arguments are tuples of addresses and of bytes:
+    places: of the first pixel's first tap in x, to the next pixel, and to the next tap; its column, to the next pixel's
+    and the next tap's, and how many there are; address of the rows, each a pair of bytes from x and from w; how many
+    there are; address of zeros.
+    weights: how many taps, address of the first, bytes to the next, and to the next vector of filters.
+    results: biases, y, bytes to its next pixel, count, vectors of filters, filters and channels, 1 to rectify.
+    ahead: bytes from x and y to rows that are needed next, how many rows of x and the bytes between them (0: none).
+
+    shape: dtype, lanes, ins, outs. dense: taps are as far apart as pixels, so that an input is loaded once in a row and
+    moves from pixel to pixel. inner: there are filters and channels for every lane, and all taps lie in the map.
     """
+    dtype, lanes, ins, outs = shape
     patterns = spread(lanes, ins, outs)
-    loads = max(map(max, patterns)) // lanes + 1
 
     @intrinsic
-    def multiply(typing_context, x, x_step, taps, count, w, w_step, bias, y, y_step, filters, channels, rectify):  # type: ignore[no-untyped-def]
+    def multiply(typing_context, places, weights, results, ahead):  # type: ignore[no-untyped-def]
         def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            x, x_step, taps, count, w, w_step, bias, y, y_step, filters, channels, rectify = arguments
             words = Words(builder, dtype, lanes)
-            step = lanes * words.size
-            xs = [builder.add(x, builder.mul(x_step, words.integer(p))) for p in range(pixels)]
-            wanted = [words.below(builder.sub(channels, words.integer(i * lanes))) for i in range(loads)]
-
-            def body(t: Any, *sums: Any) -> list[Any]:
-                current = list(sums)
-                pair = builder.add(taps, builder.mul(t, words.integer(16)))
-                offset, weights = words.load_integer(pair), builder.add(w, words.load_integer(pair, 8))
-                factors = [words.load(builder.add(weights, builder.mul(w_step, words.integer(c)))) for c in range(ins)]
-                for p in range(pixels):
-                    here = builder.add(xs[p], offset)
-                    read = [
-                        words.load_some(builder.add(here, words.integer(i * step)), wanted[i]) for i in range(loads)
-                    ]
-                    for c in range(ins):
-                        current[p] = words.multiply_add(words.picked(read, patterns[c]), factors[c], current[p])
-                return current
-
-            _, sums = words.loop(words.integer(0), count, 1, [words.load(bias)] * pixels, body)
-            sums = words.choose(rectify, lambda: [words.rectify(each) for each in sums], lambda: sums)
-            written = words.below(filters)
-            for p in range(pixels):
-                words.store_some(sums[p], builder.add(y, builder.mul(y_step, words.integer(p))), written)
+            tile = _Tile(words, patterns, outs, pixels, dense, inner, *map(words.unpacked, arguments))
+            words.loop(words.integer(0), tile.count, pixels, [], tile.some)
             return context.get_dummy_value()
 
-        return types.void(*[types.intp] * 12), emit
+        return types.void(places, weights, results, ahead), emit
 
     return multiply
 
 
+class _Tile:
+    """The code of `_product`, spoken into `words`."""
+
+    def __init__(
+        self,
+        words: Words,
+        patterns: list[list[int]],
+        outs: int,
+        pixels: int,
+        dense: bool,
+        inner: bool,
+        places: list[Any],
+        weights: list[Any],
+        results: list[Any],
+        ahead: list[Any],
+    ) -> None:
+        self.words, self.patterns, self.pixels, self.dense, self.inner = words, patterns, pixels, dense, inner
+        self.x, self.x_step, self.tap, self.column, self.stride, self.dilation, self.width = places[:7]
+        self.table, self.rows, self.zeros = places[7:]
+        self.outs = outs
+        self.loads = max(map(max, patterns)) // words.lanes + 1
+        self.taps, self.w, self.right, self.w_step = weights
+        self.bias, self.y, self.y_step, self.count, self.blocks, self.filters, self.channels, self.rectify = results
+        self.ahead = ahead
+        times = words.builder.mul
+        self.inputs = [[times(step, words.integer(p)) for step in (self.x_step, self.stride)] for p in range(pixels)]
+        self.outputs = [times(self.y_step, words.integer(p)) for p in range(pixels)]
+        self.last = words.builder.sub(self.count, words.integer(pixels))
+
+    def some(self, at: Any) -> list[Any]:
+        """`pixels` of them, from number `at` on, or from the last from where there are as many; all their channels."""
+        words, builder = self.words, self.words.builder
+        at = builder.select(builder.icmp_signed("<", at, self.last), at, self.last)
+        starts = (self.x, self.x_step), (self.y, self.y_step), (self.column, self.stride)
+        x, y, column = (builder.add(start, builder.mul(step, at)) for start, step in starts)
+        stretch = len(self.patterns) * words.lanes // self.outs
+        body = lambda block, *places: self.block(block, column, stretch, *places)  # noqa: E731
+        words.loop(words.integer(0), self.blocks, 1, [x, y, self.w, self.bias], body)
+        return []
+
+    def block(self, number: Any, column: Any, stretch: int, x: Any, y: Any, w: Any, bias: Any) -> list[Any]:
+        """A vector of filters, and the stretch of channels that they see."""
+        words, builder = self.words, self.words.builder
+        words.choose(self.ahead[2], lambda: self.fetch(x, y), list)
+        if not self.inner:
+            channels = builder.sub(self.channels, builder.mul(number, words.integer(stretch)))
+            self.read = [words.below(builder.add(channels, words.integer(-i * words.lanes))) for i in range(self.loads)]
+        sums = [words.load(bias)] * self.pixels
+        _, sums = words.loop(words.integer(0), self.rows, 1, sums, lambda t, *sums: self.row(t, x, column, w, *sums))
+        sums = words.choose(self.rectify, lambda: [words.rectify(each) for each in sums], lambda: sums)
+        for value, output in zip(sums, self.outputs, strict=True):
+            if self.inner:
+                words.store(value, builder.add(y, output))
+            else:
+                filters = builder.sub(self.filters, builder.mul(number, words.integer(words.lanes)))
+                words.store_some(value, builder.add(y, output), words.below(filters))
+        step = words.lanes * words.size
+        further = words.integer(stretch * words.size), words.integer(step), self.w_step, words.integer(step)
+        return [builder.add(*each) for each in zip((x, y, w, bias), further, strict=True)]
+
+    def fetch(self, x: Any, y: Any) -> list[Any]:
+        """Ask for what the next row needs."""
+        words, add = self.words, self.words.builder.add
+        from_x, from_y, rows, between = self.ahead
+        half = words.builder.lshr(self.x_step, words.integer(1))  # with a stride, between the pixels
+        for output in self.outputs:
+            words.prefetch(add(add(y, from_y), output), write=True)
+
+        def row(t: Any, first: Any) -> list[Any]:
+            for place, _ in self.inputs:
+                words.prefetch(add(first, place))
+                if not self.dense:
+                    words.prefetch(add(add(first, place), half))
+            return [add(first, between)]
+
+        words.loop(words.integer(0), rows, 1, [add(x, from_x)], row)
+        return []
+
+    def row(self, t: Any, x: Any, column: Any, w: Any, *sums: Any) -> list[Any]:
+        """Add the products of a row of taps."""
+        words, add, pixels = self.words, self.words.builder.add, self.pixels
+        current = list(sums)
+        pair = add(self.table, self.words.builder.mul(t, words.integer(16)))
+        x, weights = add(x, words.load_integer(pair)), add(w, words.load_integer(pair, 8))
+
+        def several(count: int, c: int) -> Any:
+            def body(t: Any, x: Any, column: Any, w: Any, *carried: Any) -> list[Any]:
+                sums, seen = list(carried[:pixels]), list(carried[pixels:])
+                for _ in range(count):
+                    factors = [words.load(self.where_inside(column, p, w)) for p in range(pixels)]
+                    fresh = [self.input(x, column, p, c) for p in (range(pixels)[-1:] if self.dense else range(pixels))]
+                    seen = [*seen, *fresh][-pixels:]
+                    sums = [words.multiply_add(*each) for each in zip(seen, factors, sums, strict=True)]
+                    x, column, w = add(x, self.tap), add(column, self.dilation), add(w, self.right)
+                return [x, column, w, *sums, *(seen[1:] if self.dense else [])]
+
+            return body
+
+        for c in range(len(self.patterns)):
+            held = [self.input(x, column, p, c) for p in range(pixels - 1)] if self.dense else []
+            first = add(weights, words.integer(c * words.lanes * words.size))
+            most = words.builder.sub(self.taps, words.integer(TAPS - 1))
+            carried = [x, column, first, *current, *held]
+            at, carried = words.loop(words.integer(0), most, TAPS, carried, several(TAPS, c))
+            current = words.loop(at, self.taps, 1, carried, several(1, c))[1][3 : 3 + pixels]
+        return current
+
+    def where_inside(self, column: Any, p: int, address: Any) -> Any:
+        """An address for pixel p, that of zeros where it is outside the map: 0 times a weight could be NaN."""
+        if self.inner:
+            return address
+        column = self.words.builder.add(column, self.inputs[p][1])
+        inside = self.words.builder.icmp_unsigned("<", column, self.width)
+        return self.words.builder.select(inside, address, self.zeros)
+
+    def input(self, x: Any, column: Any, p: int, c: int) -> Any:
+        """What the lanes see of pixel p, 0 outside the map."""
+        words, builder = self.words, self.words.builder
+        x = self.where_inside(column, p, builder.add(x, self.inputs[p][0]))
+        first, last = (self.patterns[c][lane] // words.lanes for lane in (0, -1))
+        places = [builder.add(x, words.integer(i * words.lanes * words.size)) for i in range(first, last + 1)]
+        if self.inner:
+            vectors = [words.load(place) for place in places]
+        else:
+            vectors = [words.load_some(place, self.read[i]) for i, place in enumerate(places, first)]
+        return words.picked(vectors, [channel - first * words.lanes for channel in self.patterns[c]])
+
+
 @cache
 def product(dtype: np.dtype, lanes: int, ins: int, outs: int) -> Any:
-    """The kernel of a correlation: an item is some rows of one image of one part, taken in segments of columns.
-
-    Taps outside the map are left out, not multiplied by 0.
-    """
-    many, single = (_product(dtype, lanes, ins, outs, pixels) for pixels in (PIXELS, 1))
+    """The kernel of a correlation: an item is some rows of one image of one part, row by row."""
+    shape = dtype, lanes, ins, outs
+    dense, apart = _product(shape, PIXELS, True, True), _product(shape, PIXELS, False, True)
+    dense_edge, apart_edge = _product(shape, PIXELS, True, False), _product(shape, PIXELS, False, False)
+    single = _product(shape, 1, False, False)
+    view = VIEWS[dtype.name]
     SIZE, LANES, CHANNELS = dtype.itemsize, lanes, lanes // outs * ins
+    READ = -(-CHANNELS // LANES) * LANES
 
     @kernel(f"grouped-{dtype}x{lanes}_{ins}_{outs}")
     def grouped(  # type: ignore[no-untyped-def]
@@ -94,179 +211,71 @@ def product(dtype: np.dtype, lanes: int, ins: int, outs: int) -> Any:
         bias,
         map_size,
         numbers,
-        segment,
         stride,
         dilation,
-        rectify,
+        flags,
     ):
         filters, channels = numbers
-        xw = stride[1] * x[3]
+        rectify, prefetch = flags
+        xw, tap = stride[1] * x[3], dilation[1] * x[3]
+        zeros, rows = scratch, scratch + READ * SIZE
+        nothing = view(zeros, READ)
+        for k in range(READ):
+            nothing[k] = 0
         number = claim(work)
         while number < count:
             item = integers(items + number * 8 * ITEM, ITEM)
             part = integers(parts + item[0] * 8 * PART, PART)
             width, start, yn, yh, yw = part[0], part[1], part[2], part[3], part[4]
             top, left, kh, kw, first, down, right = part[5], part[6], part[7], part[8], part[9], part[10], part[11]
-            # The columns whose taps all lie in the map.
+            # The columns whose taps all lie in the map, and those around them one by one.
             begin = min(max((stride[1] - 1 - left) // stride[1], 0), width)
             reach = map_size[1] - 1 - (kw - 1) * dilation[1] - left
             end = min(max(reach // stride[1] + 1 if reach >= 0 else 0, begin), width)
-            for line in range((width + segment - 1) // segment * (item[3] - item[2])):
-                i, j = item[2] + line % (item[3] - item[2]), line // (item[3] - item[2]) * segment
-                stop = min(j + segment, width)
-                while j < stop:
-                    taps = 0
-                    for a in range(kh):
-                        row = top + i * stride[0] + a * dilation[0]
-                        for b in range(kw if 0 <= row < map_size[0] else 0):
-                            column = left + j * stride[1] + b * dilation[1]
-                            if 0 <= column < map_size[1]:
-                                pair = integers(scratch + 16 * taps, 2)
-                                pair[0] = row * x[2] + column * x[3]
-                                pair[1] = first + a * down + b * right
-                                taps += 1
-                    ready = min(end, stop) - j if begin <= j < end else 1
-                    for block in range((filters + LANES - 1) // LANES):
-                        source = x[0] + item[1] * x[1] + block * CHANNELS * SIZE
-                        target = y + start + item[1] * yn + i * yh + j * yw + block * LANES * SIZE
-                        more, rest = filters - block * LANES, channels - block * CHANNELS
-                        w, b0 = weight + block * LANES * SIZE, bias + block * LANES * SIZE
-                        p = 0
-                        while p < ready:
-                            if ready < PIXELS:
-                                single(
-                                    source + p * xw,
-                                    xw,
-                                    scratch,
-                                    taps,
-                                    w,
-                                    w_step,
-                                    b0,
-                                    target + p * yw,
-                                    yw,
-                                    more,
-                                    rest,
-                                    rectify,
-                                )
-                                p += 1
-                            else:  # at the end of a row some pixels are computed twice
-                                p = min(p, ready - PIXELS)
-                                many(
-                                    source + p * xw,
-                                    xw,
-                                    scratch,
-                                    taps,
-                                    w,
-                                    w_step,
-                                    b0,
-                                    target + p * yw,
-                                    yw,
-                                    more,
-                                    rest,
-                                    rectify,
-                                )
-                                p += PIXELS
-                    j += ready
+            if end - begin < PIXELS:
+                begin = end = width
+            for i in range(item[2], item[3]):
+                used = 0
+                for a in range(kh if kw > 0 else 0):
+                    row = top + i * stride[0] + a * dilation[0]
+                    if 0 <= row < map_size[0]:
+                        pair = integers(rows + 16 * used, 2)
+                        pair[0], pair[1] = row * x[2], first + a * down
+                        used += 1
+                newest = top + i * stride[0] + (kh - 1) * dilation[0]
+                fresh = min(stride[0], max(map_size[0] - 1 - newest, 0)) if prefetch else 0
+                ahead = ((newest + 1) * x[2], yh, fresh, x[2])
+                j = 0
+                while j < width:
+                    inside = begin <= j < end
+                    pixels = (end if inside else begin if j < begin else width) - j
+                    column = left + j * stride[1]
+                    target = y + start + item[1] * yn + i * yh + j * yw
+                    origin = x[0] + item[1] * x[1] + column * x[3]
+                    blocks = min(filters // LANES, max(channels - READ, -1) // CHANNELS + 1) if inside else 0
+                    places = (origin, xw, tap, column, stride[1], dilation[1], map_size[1], rows, used, zeros)
+                    weights = (kw, weight, right, w_step)
+                    if blocks > 0:
+                        results = (bias, target, yw, pixels, blocks, filters, channels, rectify)
+                        if stride[1] == dilation[1]:
+                            dense(places, weights, results, ahead)
+                        else:
+                            apart(places, weights, results, ahead)
+                    rest = (filters + LANES - 1) // LANES - blocks
+                    if rest > 0:
+                        done = blocks * LANES
+                        origin += blocks * CHANNELS * SIZE
+                        places = (origin, xw, tap, column, stride[1], dilation[1], map_size[1], rows, used, zeros)
+                        weights = (kw, weight + blocks * w_step, right, w_step)
+                        more, seen = filters - done, channels - blocks * CHANNELS
+                        results = (bias + done * SIZE, target + done * SIZE, yw, pixels, rest, more, seen, rectify)
+                        if pixels < PIXELS:
+                            single(places, weights, results, ahead)
+                        elif stride[1] == dilation[1]:
+                            dense_edge(places, weights, results, ahead)
+                        else:
+                            apart_edge(places, weights, results, ahead)
+                    j += pixels
             number = claim(work)
 
     return grouped
-
-
-@cache
-def _outer(dtype: np.dtype, lanes: int, ins: int, outs: int) -> Any:
-    """z[c, k] += sum over `count` pixels p of g[p][k] x[p][channel of k and c].
-
-    An intrinsic (x, x_step, g, g_step, count, z, z_step, filters, channels), as in `_product`.
-    """
-    patterns = spread(lanes, ins, outs)
-    loads = max(map(max, patterns)) // lanes + 1
-    unroll = max(1, 4 // ins)  # sums that do not wait for each other
-
-    @intrinsic
-    def add(typing_context, x, x_step, g, g_step, count, z, z_step, filters, channels):  # type: ignore[no-untyped-def]
-        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            x, x_step, g, g_step, count, z, z_step, filters, channels = arguments
-            words = Words(builder, dtype, lanes)
-            step = lanes * words.size
-            wanted = [words.below(builder.sub(channels, words.integer(i * lanes))) for i in range(loads)]
-            valid = words.below(filters)
-
-            def pixels(many: int) -> Any:
-                def body(p: Any, *sums: Any) -> list[Any]:
-                    current = list(sums)
-                    for q in range(many):
-                        at = builder.add(p, words.integer(q))
-                        here = builder.add(x, builder.mul(x_step, at))
-                        grad = words.load_some(builder.add(g, builder.mul(g_step, at)), valid)
-                        read = [
-                            words.load_some(builder.add(here, words.integer(i * step)), wanted[i]) for i in range(loads)
-                        ]
-                        for c in range(ins):
-                            i = q * ins + c
-                            current[i] = words.multiply_add(words.picked(read, patterns[c]), grad, current[i])
-                    return current
-
-                return body
-
-            whole = builder.sub(count, words.integer(unroll - 1))
-            p, sums = words.loop(words.integer(0), whole, unroll, [words.zero()] * (unroll * ins), pixels(unroll))
-            _, sums = words.loop(p, count, 1, sums, pixels(1))
-            for c in range(ins):
-                total = builder.add(z, builder.mul(z_step, words.integer(c)))
-                value = words.load(total)
-                for q in range(unroll):
-                    value = builder.fadd(value, sums[q * ins + c])
-                words.store(value, total)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 9), emit
-
-    return add
-
-
-@cache
-def outer(dtype: np.dtype, lanes: int, ins: int, outs: int) -> Any:
-    """The kernel of a weight gradient: an item is a split of the rows of all images, with sums of its own."""
-    add = _outer(dtype, lanes, ins, outs)
-    view = VIEWS[dtype.name]
-    SIZE, LANES, CHANNELS = dtype.itemsize, lanes, lanes // outs * ins
-
-    @kernel(f"grouped_outer-{dtype}x{lanes}_{ins}_{outs}")
-    def grouped_outer(  # type: ignore[no-untyped-def]
-        work, scratch, count, x, map_size, g, size, sums, z_step, numbers, before, stride, dilation, taps
-    ):
-        filters, channels = numbers
-        images, height, width = size
-        split = claim(work)
-        while split < count:
-            total = sums + split * taps[0] * taps[1] * ins * z_step
-            cells = view(total, taps[0] * taps[1] * ins * z_step // SIZE)
-            for cell in range(cells.size):
-                cells[cell] = 0
-            for line in range(split * images * height // count, (split + 1) * images * height // count):
-                n, i = line // height, line % height
-                for a in range(taps[0]):
-                    row = i * stride[0] + a * dilation[0] - before[0]
-                    for b in range(taps[1] if 0 <= row < map_size[0] else 0):
-                        shift = b * dilation[1] - before[1]
-                        begin = min(max((stride[1] - 1 - shift) // stride[1], 0), width)
-                        reach = map_size[1] - 1 - shift
-                        end = min(max(reach // stride[1] + 1 if reach >= 0 else 0, begin), width)
-                        source = x[0] + n * x[1] + row * x[2] + (begin * stride[1] + shift) * x[3]
-                        grad = g[0] + n * g[1] + i * g[2] + begin * g[3]
-                        z = total + (a * taps[1] + b) * ins * z_step
-                        for block in range((filters + LANES - 1) // LANES):
-                            add(
-                                source + block * CHANNELS * SIZE,
-                                stride[1] * x[3],
-                                grad + block * LANES * SIZE,
-                                g[3],
-                                end - begin,
-                                z + block * LANES * SIZE,
-                                z_step,
-                                filters - block * LANES,
-                                channels - block * CHANNELS,
-                            )
-            split = claim(work)
-
-    return grouped_outer

@@ -1,6 +1,8 @@
 """Convolution in groups of few channels, depthwise included, without a loop over the groups."""
 
+from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -8,23 +10,56 @@ import numpy as np
 from ..layout import Array, Shape
 from ..window import Pair, Sides, Window
 from . import machine
-from .correlation import Cut, Part
-from .group_tile import ITEM, PIXELS, outer, product
-from .parallel import SMALL_FLOPS, balanced, run, strided
+from .correlation import Cut, Filters, Part
+from .group_outer import outer
+from .group_tile import ITEM, PART, product
+from .packing import PACKED, aligned, pack
+from .parallel import balanced, run, strided
 from .phases import phased, whole
 
 LOADS = 4  # vectors of channels that one vector of filters may see
-SEGMENT = 32 * 1024  # bytes of x under a row of kernels that stay in the level-1 cache for the next row
+STRETCH = 16 * 1024  # bytes of the gradient that stay in the level-1 cache while all taps meet them
+FAR = 16 * 2**20  # bytes of x and y from which on prefetching them gains: a third at 32 MiB, while it cost a tenth at 8
+SMALL_FLOPS = 2_000_000  # that one thread does before a second one helps: about 20 microseconds
 ITEMS = 32  # pieces of work to aim at, so that threads finish together
 SPLITS = 16  # partial sums of a weight gradient. It sets the order of the sums, so it must not depend on the threads
 
 
+@dataclass(frozen=True)
+class Plan:
+    """How to compute correlations of one geometry."""
+
+    items: Array
+    parts: Array
+    packing: Array  # a row for each vector of filters
+    addresses: tuple[int, int, int]  # of these three
+    stride: Pair
+    dilation: Pair
+    packed: int  # bytes of a vector of packed filters
+    no_bias: Array
+    far: bool
+    small: bool  # not worth a second thread
+
+
 @lru_cache(maxsize=1024)
 def _plan(
-    cut: Cut, size: int, y_shape: Shape, y_strides: Shape, shape: Shape, strides: Shape, window: Window, groups: int
-) -> tuple[Array, Array, Pair, Pair, int, bool]:
-    """Items and parts as the kernel reads them, stride and dilation, the most taps; is one thread enough?"""
-    parts, stride, dilation = cut(size, y_shape, y_strides, shape, strides, window, groups)
+    cut: Cut,
+    lanes: int,
+    dtype: np.dtype,
+    x_shape: Shape,
+    y_shape: Shape,
+    y_strides: Shape,
+    filters: Filters,
+    shape: Shape,
+    window: Window,
+    groups: int,
+) -> Plan:
+    """Plan the correlations that `cut` gives; filters: where the weights lie, `shape` being theirs."""
+    size, (kh, kw) = dtype.itemsize, window.kernel
+    outs = y_shape[1] // groups
+    ins = x_shape[1] // groups
+    step = ins * lanes * size
+    parts, stride, dilation = cut(size, y_shape, y_strides, shape, (0, 0, kw * step, step), window, groups)
 
     def row(part: Part) -> tuple[int, ...]:
         return (
@@ -40,58 +75,69 @@ def _plan(
         for lines in balanced(part.shape[2], max(1, rows // ITEMS))
     ]
     flops = sum(2 * part.shape[0] * part.shape[1] * part.shape[2] * part.shape[3] * window.taps for part in parts)
-    tables = np.array(items, np.int64).reshape(-1, ITEM), np.array([row(part) for part in parts], np.int64)
-    return (*tables, stride, dilation, window.taps, flops < SMALL_FLOPS)
+    vectors = -(-groups * outs // lanes)
+    packing = [
+        (0, 0, vector, vectors, groups * outs, filters.inner, filters.jump, kh, kw, *filters.strides)
+        for vector in range(vectors)
+    ]
+    item_table = np.array(items, np.int64).reshape(-1, ITEM)
+    part_table = np.array([row(part) for part in parts], np.int64).reshape(-1, PART)
+    packing_table = np.array(packing, np.int64).reshape(-1, PACKED)
+    return Plan(
+        item_table,
+        part_table,
+        packing_table,
+        (item_table.ctypes.data, part_table.ctypes.data, packing_table.ctypes.data),
+        stride=stride,
+        dilation=dilation,
+        packed=kh * kw * step,
+        no_bias=np.zeros(vectors * lanes, dtype),
+        far=size * (prod(x_shape) + prod(y_shape)) > FAR,
+        small=flops * ins < SMALL_FLOPS,
+    )
 
 
 def correlate(
     cut: Cut,
     y: Array,
     x: Array,
-    shape: Shape,
-    packed: Array,
+    weight: Array,
+    filters: Filters,
     window: Window,
     groups: int,
     bias: Array | None,
     activation: str | None,
 ) -> None:
-    """Compute the correlations that `cut` gives for a weight of `shape`.
-
-    packed: the weights as (kh, kw, inputs of a group, filters).
-    """
+    """Compute the correlations that `cut` gives for a weight whose `filters` lie as they say."""
     if not y.size:
         return
-    kh, kw, ins, filters = packed.shape
-    outs = filters // groups
     lanes = machine.vectors().lanes(x.dtype)
-    padded = -(-filters // lanes) * lanes
-    weights = np.zeros((kh, kw, ins, padded), x.dtype)
-    weights[..., :filters] = packed
-    biases = np.zeros(padded, x.dtype)
+    made = _plan(cut, lanes, x.dtype, x.shape, y.shape, y.strides, filters, weight.shape, window, groups)
+    ins, outs = x.shape[1] // groups, y.shape[1] // groups
+    items, parts, packing = made.addresses
+    _weights, weights = aligned(len(made.packing) * made.packed)
+    pack(weights, weight, packing, len(made.packing), ins, ins, lanes)
+    biases = made.no_bias
     if bias is not None:
-        biases[:filters] = bias
-    strides = 0, 0, weights.strides[0], weights.strides[1]
-    items, parts, stride, dilation, taps, small = _plan(
-        cut, x.itemsize, y.shape, y.strides, shape, strides, window, groups
-    )
+        biases = made.no_bias.copy()
+        biases[: bias.size] = bias
     run(
         product(x.dtype, lanes, ins, outs),
-        len(items),
-        items.ctypes.data,
-        parts.ctypes.data,
+        len(made.items),
+        items,
+        parts,
         strided(x),
         y.ctypes.data,
-        weights.ctypes.data,
-        weights.strides[2],
+        weights,
+        made.packed,
         biases.ctypes.data,
         x.shape[2:],
-        (filters, x.shape[1]),
-        PIXELS * max(1, SEGMENT // (kh * stride[1] * PIXELS * x.shape[1] * x.itemsize)),
-        stride,
-        dilation,
-        activation == "relu",
-        scratch=16 * max(taps, 1),
-        small=small,
+        (y.shape[1], x.shape[1]),
+        made.stride,
+        made.dilation,
+        (int(activation == "relu"), int(made.far)),
+        scratch=16 * window.kernel[0] + LOADS * lanes * x.itemsize,
+        small=made.small,
     )
 
 
@@ -120,12 +166,12 @@ def correlate_weight(
         stride,
         dilation,
         (kh, kw),
+        max(8, STRETCH // (filters * x.itemsize)),
+        scratch=LOADS * lanes * x.itemsize,
         small=2 * grad.size * ins * kh * kw < SMALL_FLOPS,
     )
-    total: Any = sums[0]
     with np.errstate(all="ignore"):  # infinities that cancel or overflow are the caller's, as in the kernel
-        for part in sums[1:]:
-            total += part
+        total = np.add.reduce(sums, axis=0)
     dw[...] = total[..., :filters].transpose(3, 2, 0, 1)
 
 
@@ -140,8 +186,8 @@ def convolve(
     **window: Any,
 ) -> None:
     """conv2d."""
-    geometry = Window(weight.shape[2:], **window)
-    correlate(whole, outputs[0], x, weight.shape, weight.transpose(2, 3, 1, 0), geometry, groups, bias, activation)
+    filters = Filters(0, weight.strides, 0, weight.shape[0])
+    correlate(whole, outputs[0], x, weight, filters, Window(weight.shape[2:], **window), groups, bias, activation)
 
 
 def transpose(
@@ -156,10 +202,10 @@ def transpose(
     **window: Any,
 ) -> None:
     """conv_transpose2d."""
-    ins, (outs, kh, kw) = x.shape[1] // groups, weight.shape[1:]
-    packed = weight.reshape(groups, ins, outs, kh, kw).transpose(3, 4, 1, 0, 2).reshape(kh, kw, ins, groups * outs)
-    geometry = Window((kh, kw), **window)
-    correlate(phased, outputs[0], x, weight.shape, packed, geometry, groups, bias, activation)
+    per_channel, per_filter, *between = weight.strides
+    jump = weight.shape[0] // groups * per_channel  # to the filters of the next group
+    filters = Filters(0, (per_filter, per_channel, *between), 0, weight.shape[1], jump)
+    correlate(phased, outputs[0], x, weight, filters, Window(weight.shape[2:], **window), groups, bias, activation)
 
 
 def convolve_input(outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> None:

@@ -57,6 +57,18 @@ class Words:
         store.align = min(LINE, self.lanes * self.size)
         store.set_metadata("nontemporal", self.builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
 
+    def prefetch(self, address: Any, *, write: bool = False) -> None:
+        """Ask for a cache line that will soon be read, or written."""
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        target = cgutils.get_or_insert_function(self.builder.module, function, "llvm.prefetch.p0")
+        flags = [ir.Constant(word, flag) for flag in (int(write), 3, 1)]  # keep in all levels; data
+        self.builder.call(target, [self.builder.inttoptr(address, byte), *flags])
+
+    def unpacked(self, numbers: Any) -> list[Any]:
+        """The members of a tuple."""
+        return [self.builder.extract_value(numbers, i) for i in range(len(numbers.type))]
+
     def below(self, count: Any) -> Any:
         """Which lanes have a number smaller than `count`."""
         index = ir.IntType(32)
