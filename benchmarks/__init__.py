@@ -1,1 +1,1 @@
-"""How fast upconv is, beside PyTorch where that is installed: `python -m benchmarks --help`."""
+"""How fast upconv is, beside its peers where they are installed: `python -m benchmarks --help`."""

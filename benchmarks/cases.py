@@ -1,43 +1,54 @@
-"""The shapes that are measured, each once, and the calls of operators that they stand for."""
+"""Kinds of cases, and the calls of operators that they stand for; shapes.py lists them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from upconv import kernels
-from upconv.kernels.op import OPERATORS
 
 from .calls import draw, forward_of, function, parameters
 
+TOLERANCE = 1e-4  # of the largest number: float32 against float64
+LR, MOMENTUM = 1e-3, 0.9  # of the training steps
 CONVOLUTION = ("conv2d", "conv2d_input", "conv2d_weight")
 TRANSPOSED = ("conv_transpose2d", "conv_transpose2d_input", "conv_transpose2d_weight")
 
 
 @dataclass(frozen=True)
 class Layer:
-    """n maps of c channels, size x size pixels, under k filters, kernel x kernel, with a bias.
+    """n maps of c channels, size pixels (height, width; or one number), under k filters, kernel x kernel, with a bias.
 
     A convolution is padded by dilation (kernel // 2), which keeps the size at stride 1; a transposed one is not.
+    padding: another.
     """
 
     n: int
     c: int
     k: int
-    size: int
+    size: int | tuple[int, int]
     kernel: int
     stride: int = 1
     dilation: int = 1
     transposed: bool = False
+    padding: int | None = None
+
+    @property
+    def plane(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.size if isinstance(self.size, tuple) else (self.size, self.size)
 
     @property
     def label(self) -> str:
         """The row's name in a table."""
-        words = [f"{self.n} x {self.c} -> {self.k}", f"{self.size} x {self.size}", f"{self.kernel} x {self.kernel}"]
+        h, w = self.plane
+        words = [f"{self.n} x {self.c} -> {self.k}", f"{h} x {w}", f"{self.kernel} x {self.kernel}"]
         words += [f"{name} {getattr(self, name)}" for name in ("stride", "dilation") if getattr(self, name) > 1]
+        words += [] if self.padding is None else [f"padding {self.padding}"]
         return ", ".join(words)
 
     @property
@@ -49,12 +60,13 @@ class Layer:
         """What the layer is called with, whatever is to be drawn besides."""
         rng = np.random.default_rng(0)
         channels = (self.c, self.k) if self.transposed else (self.k, self.c)
+        usual = 0 if self.transposed else self.kernel // 2 * self.dilation
         return {
-            "x": rng.standard_normal((self.n, self.c, self.size, self.size), np.float32),
+            "x": rng.standard_normal((self.n, self.c, *self.plane), np.float32),
             "weight": rng.standard_normal((*channels, self.kernel, self.kernel), np.float32),
             "bias": rng.standard_normal(self.k, np.float32),
             "stride": self.stride,
-            "padding": 0 if self.transposed else self.kernel // 2 * self.dilation,
+            "padding": usual if self.padding is None else self.padding,
             "dilation": self.dilation,
         }
 
@@ -100,76 +112,26 @@ class Maps:
 
 @dataclass(frozen=True)
 class Network:
-    """A padded U-Net of one input channel and two classes, on a batch of size x size images."""
+    """A U-Net of one input channel and two classes, on a batch of size x size images; padded, or as in the paper."""
 
     width: int
     depth: int
     batch: int
     size: int
+    padded: bool = True
 
     @property
     def label(self) -> str:
         """The row's name in a table."""
-        return f"U-Net, width {self.width}, depth {self.depth}; {self.batch} x {self.size} x {self.size}"
+        form = "" if self.padded else ", unpadded"
+        return f"U-Net, width {self.width}, depth {self.depth}{form}; {self.batch} x {self.size} x {self.size}"
 
     def small(self) -> Network:
         """The same in next to no time."""
-        return Network(width=2, depth=2, batch=1, size=16)
+        return replace(self, width=2, depth=2, batch=1, size=16 if self.padded else 44)
 
 
-LAYERS = (
-    Layer(1, 3, 64, 256, 3),
-    Layer(1, 64, 64, 256, 3),
-    Layer(1, 128, 128, 128, 3),
-    Layer(1, 256, 256, 64, 3),
-    Layer(1, 512, 512, 32, 3),
-    Layer(1, 1024, 1024, 16, 3),
-    Layer(8, 16, 16, 64, 3),
-    Layer(8, 32, 32, 32, 3),
-    Layer(1, 64, 64, 256, 3, dilation=2),
-    Layer(1, 64, 128, 256, 3, stride=2),
-    Layer(1, 64, 32, 256, 1),
-)
-UPSAMPLING = (
-    Layer(1, 128, 64, 128, 2, stride=2, transposed=True),
-    Layer(1, 256, 128, 64, 2, stride=2, transposed=True),
-    Layer(1, 512, 256, 32, 2, stride=2, transposed=True),
-    Layer(1, 21, 21, 64, 4, stride=2, transposed=True),
-    Layer(1, 64, 64, 64, 4, stride=2, transposed=True),
-    Layer(1, 21, 21, 32, 16, stride=8, transposed=True),
-    Layer(1, 21, 21, 16, 64, stride=32, transposed=True),
-)
-
-LARGE, HALF = (8, 64, 256, 256), (8, 64, 128, 128)  # 128 MiB of float32, more than the caches hold, and a quarter
-SCORES, BINARY = (8, 21, 256, 256), (8, 2, 256, 256)
-OF_CLASSES = (
-    *("softmax", "softmax_input", "log_softmax", "log_softmax_input", "nll_loss", "nll_loss_input"),
-    *("cross_entropy", "cross_entropy_input", "dice_loss", "dice_loss_input"),
-)
-MAX_POOLING, AVERAGING = ("max_pool2d", "max_pool2d_input"), ("avg_pool2d", "avg_pool2d_input")
-UNPOOLING = ("max_unpool2d", "max_unpool2d_input", "unpool2d", "unpool2d_input")
-RESAMPLING = ("interpolate", "interpolate_input")
-OVERLAPPING = {"kernel_size": 3, "stride": 2, "padding": 1}
-FULLY_CONNECTED = ("linear", "linear_input", "linear_weight", "linear_bias")
-WINDOWED = {*CONVOLUTION, *TRANSPOSED, *MAX_POOLING, *AVERAGING, *UNPOOLING, *RESAMPLING}
-APART = {*WINDOWED, *OF_CLASSES, *FULLY_CONNECTED}
-OTHERS = tuple(name for name in OPERATORS if name not in APART)
-MAPS = (
-    Maps(LARGE, OTHERS),
-    Maps((1, 1, 65536, 512), FULLY_CONNECTED),
-    Maps(SCORES, OF_CLASSES),
-    Maps(BINARY, OF_CLASSES),
-    Maps(LARGE, (*MAX_POOLING, *AVERAGING), {"kernel_size": 2}),
-    Maps(LARGE, MAX_POOLING[:1], {"kernel_size": 2, "return_indices": True}),
-    Maps(LARGE, (*MAX_POOLING, *AVERAGING), OVERLAPPING),
-    Maps(HALF, UNPOOLING, {"kernel_size": 2}),
-    *(Maps(HALF, RESAMPLING, {"scale_factor": 2, "mode": mode}) for mode in ("nearest", "bilinear", "bicubic")),
-    *(Maps(LARGE, RESAMPLING, {"scale_factor": 0.5, "mode": mode}) for mode in ("nearest", "bilinear", "bicubic")),
-)
-NETWORKS = (Network(16, 4, 4, 256), Network(32, 4, 1, 256))
-
-
-@dataclass(frozen=True)
+@dataclass
 class Call:
     """One call of an operator, its arguments by name and at hand: random, float32, channels-last.
 
@@ -186,18 +148,41 @@ class Call:
         return function(self.operator)(**self.arguments | more)
 
     @property
+    def explanation(self) -> kernels.Explanation:
+        """What runs, and the FLOPs and bytes it takes at least."""
+        return kernels.explain(function(self.operator), **self.arguments)
+
+    @property
     def cost(self) -> Any:
         """The FLOPs and bytes it takes at least."""
-        return kernels.explain(function(self.operator), **self.arguments).cost
+        return self.explanation.cost
 
-    def check(self, expected: Any) -> None:
-        """Raise AssertionError where the call's first result is not as expected, rounding apart."""
-        result, expected = (each[0] if isinstance(each, tuple) else each for each in (self(), expected))
-        if result.shape != expected.shape:
-            raise AssertionError(f"{self.operator} of {self.label} has shape {result.shape}, not {expected.shape}")
-        error, largest = np.abs(result - expected).max(), np.abs(expected).max()
-        if not error <= 1e-4 * largest:
-            raise AssertionError(f"{self.operator} of {self.label} is wrong by {error:.2g}, largest {largest:.2g}")
+    @cached_property
+    def exact(self) -> np.ndarray:
+        """The call's first result, computed in float64, where convolutions are plain sums."""
+        return first(function(self.operator)(**{name: _double(value) for name, value in self.arguments.items()}))
+
+    def check(self, result: Any, whose: str = "upconv") -> float:
+        """The largest error of a result, or of the first of several, over the largest of the exact numbers.
+
+        Raises AssertionError where that is above TOLERANCE, or the shape is another.
+        """
+        return error(first(result), self.exact, f"{self.operator} of {self.label} by {whose}")
+
+
+def first(result: Any) -> np.ndarray:
+    """The first of several results, or the only one, as an array."""
+    return np.asarray(result[0] if isinstance(result, (tuple, list)) else result)
+
+
+def error(result: np.ndarray, exact: np.ndarray, what: str) -> float:
+    """max |result - exact| / max |exact|. Raises AssertionError, beginning with `what`, where the result is wrong."""
+    if result.shape != exact.shape:
+        raise AssertionError(f"{what} has shape {result.shape}, not {exact.shape}")
+    largest, wrong = float(np.abs(exact).max()), float(np.abs(result - exact).max())
+    if not wrong <= TOLERANCE * largest:  # NaN fails too
+        raise AssertionError(f"{what} is wrong by {wrong:.2g}, largest {largest:.2g}")
+    return wrong / largest if largest else 0.0
 
 
 def calls(cases: Sequence[Layer | Maps], operators: Sequence[str], *, small: bool = False) -> Iterator[Call]:
@@ -226,3 +211,9 @@ def _channels_last(value: Any) -> Any:
     if isinstance(value, list):
         return [_channels_last(each) for each in value]
     return kernels.channels_last(value) if isinstance(value, np.ndarray) and value.ndim == 4 else value
+
+
+def _double(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_double(each) for each in value]
+    return value.astype(np.float64) if isinstance(value, np.ndarray) and value.dtype == np.float32 else value

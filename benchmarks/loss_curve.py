@@ -58,7 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from .peers import like
+    from .peers.pytorch_unet import like
 
     source = batches(nuclei().train, batch=args.batch, crop=args.crop, rng=np.random.default_rng(args.seed))
     data = [next(source) for _ in range(args.steps)]

@@ -10,12 +10,15 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from .layers import table
-from .timing import setting
+from .environment import setting
+from .options import positive, table
+from .results import Start
 
+HEAD = ["", "cache", "seconds"]
 TIMED = "from time import perf_counter; start = perf_counter(); {}; print(perf_counter() - start)"
 
 IMPORT = TIMED.format("import upconv.kernels")
@@ -39,7 +42,7 @@ def step():
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--runs", type=int, default=5, help="new processes for each number (5)")
+    parser.add_argument("--runs", type=positive, default=5, help="new processes for each number (5)")
 
 
 def seconds(code: str, cache: str) -> float:
@@ -57,16 +60,25 @@ def empty(code: str) -> float:
         return seconds(code, folder)
 
 
-def run(arguments: argparse.Namespace) -> int:
-    runs = range(arguments.runs)
-    cold = [empty(STEP) for _ in runs]
+def measure(runs: int) -> list[Start]:
+    """Each number as the median over so many new processes."""
+    times = range(runs)
+    cold = [empty(STEP) for _ in times]
     with TemporaryDirectory() as folder:
         for code in (CONVOLUTION, STEP):
             seconds(code, folder)
-        warm = [[seconds(code, folder) for _ in runs] for code in (IMPORT, CONVOLUTION, STEP)]
+        warm = [[seconds(code, folder) for _ in times] for code in (IMPORT, CONVOLUTION, STEP)]
     names = ("import upconv.kernels", "first conv2d after the import", "first training step of a U-Net")
-    rows = [[name, "filled", f"{median(times):.2f}"] for name, times in zip(names, warm, strict=True)]
-    rows.append([names[-1], "empty", f"{median(cold):.1f}"])
+    starts = [Start(name, "filled", median(each)) for name, each in zip(names, warm, strict=True)]
+    return [*starts, Start(names[-1], "empty", median(cold))]
+
+
+def rows(starts: Iterable[Start]) -> list[list[str]]:
+    """Of a table: what, the cache folder, seconds."""
+    return [[each.what, each.cache, f"{each.seconds:.2f}"] for each in starts]
+
+
+def run(arguments: argparse.Namespace) -> int:
     print(f"{setting()}; medians of {arguments.runs} new processes\n")
-    print(table(["", "cache", "seconds"], rows))
+    print(table(HEAD, rows(measure(arguments.runs))))
     return 0

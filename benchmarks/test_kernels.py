@@ -1,19 +1,27 @@
-"""A few calls of every kind under pytest-benchmark: `make bench`. Each variant, and PyTorch where it is installed.
+"""Operators and networks under pytest-benchmark: `make bench`. Each variant, and each peer that is installed.
 
-A result is checked against the reference before it is timed, so a wrong kernel has no speed.
+A result is checked against float64 before it is timed, so a wrong kernel has no speed. A group holds all that make the
+same call; `extra_info` says what it takes at least, and who made it.
 """
 
-from functools import cache
+from copy import deepcopy
+from functools import lru_cache
 
+import numpy as np
 import pytest
 
+import upconv
 from upconv import kernels
 
-from .cases import LAYERS, UPSAMPLING, Call, Maps, call
+from . import peers, unet
+from .cases import Call, Maps, Network, call, error
+from .results import OURS
+from .shapes import LAYERS, NETWORKS, UPSAMPLING
 
 MAPS = (4, 16, 256, 256)  # of a small U-Net
 CASES = (
-    *(LAYERS[6], LAYERS[3], LAYERS[9], UPSAMPLING[1]),  # small maps, a square layer, stride 2, a U-Net's upsampling
+    *LAYERS,
+    *UPSAMPLING,
     Maps(MAPS, ("relu", "relu_input")),
     Maps(MAPS, ("max_pool2d", "max_pool2d_input", "max_unpool2d", "max_unpool2d_input"), {"kernel_size": 2}),
 )
@@ -21,21 +29,34 @@ PAIRS = [(case, operator) for case in CASES for operator in case.operators]
 VARIANTS = [
     (case, operator, variant.name) for case, operator in PAIRS for variant in getattr(kernels, operator).op.variants
 ]
-measured = pytest.mark.benchmark(warmup=True, min_rounds=5, max_time=0.5)
+ENTRANTS = [(case, operator, entrant) for case, operator in PAIRS for entrant in peers.ENTRANTS]
+measured = pytest.mark.benchmark(warmup=True, min_rounds=5, max_time=0.25)
 
 
-@cache
-def checked(case, operator) -> Call:
-    """The call, and proof that its default variant is right."""
-    made = call(case, operator)
-    made.check(made(algorithm="reference"))
-    return made
+@lru_cache(maxsize=2)
+def made(case, operator) -> Call:
+    return call(case, operator)
 
 
-def describe(benchmark, made):
-    benchmark.group = f"{made.operator}: {made.label}"
-    cost, threads = made.cost, kernels.get_num_threads()
-    benchmark.extra_info.update(flops=cost.flops, bytes=cost.bytes, threads=threads)
+def peer(entrant):
+    try:
+        return peers.load(peers.ENTRANTS[entrant])
+    except ImportError as error:
+        pytest.skip(str(error))
+
+
+def describe(benchmark, group, cost, entrant, version, error):
+    benchmark.group = group
+    benchmark.extra_info.update(
+        flops=cost.flops,
+        bytes=cost.bytes,
+        threads=kernels.get_num_threads(),
+        entrant=entrant,
+        version=version,
+        error_against_float64=error,
+        upconv=upconv.__version__,
+        numpy=np.__version__,
+    )
 
 
 def name(value):
@@ -45,25 +66,49 @@ def name(value):
 @measured
 @pytest.mark.parametrize(("case", "operator", "variant"), VARIANTS, ids=name)
 def test_upconv(benchmark, case, operator, variant):
-    made = checked(case, operator)
+    ours = made(case, operator)
     try:
-        result = made(algorithm=variant)
+        wrong = ours.check(ours(algorithm=variant))
     except ValueError as refusal:
         pytest.skip(str(refusal))
-    made.check(result)
-    describe(benchmark, made)
-    benchmark(made, algorithm=variant)
+    group = f"{operator}: {ours.label}"
+    describe(benchmark, group, ours.cost, f"{OURS} {variant}", upconv.__version__, wrong)
+    benchmark(ours, algorithm=variant)
 
 
 @measured
-@pytest.mark.parametrize("memory_format", ["NHWC", "NCHW"])
-@pytest.mark.parametrize(("case", "operator"), PAIRS, ids=name)
-def test_pytorch(benchmark, case, operator, memory_format):
-    pytest.importorskip("torch")
-    from . import peers
+@pytest.mark.parametrize(("case", "operator", "entrant"), ENTRANTS, ids=name)
+def test_peer(benchmark, case, operator, entrant):
+    theirs, ours = peer(entrant), made(case, operator)
+    candidates = theirs.candidates(ours)
+    if entrant not in candidates:
+        pytest.skip(f"{entrant} has no such operator")
+    wrong = ours.check(candidates[entrant](), entrant)
+    describe(benchmark, f"{operator}: {ours.label}", ours.cost, entrant, theirs.VERSION, wrong)
+    benchmark(candidates[entrant])
 
-    made = checked(case, operator)
-    candidate = peers.candidates(made)[memory_format]
-    made.check(peers.arrays(candidate()))
-    describe(benchmark, made)
-    benchmark(candidate)
+
+@lru_cache(maxsize=1)
+def prepared(network: Network):
+    """(model, images, labels), and the scores in float64."""
+    inputs = unet.prepare(network)
+    return inputs, unet.exact(*inputs[:2])
+
+
+@measured
+@pytest.mark.parametrize("entrant", [OURS, *peers.ENTRANTS])
+@pytest.mark.parametrize("what", unet.PARTS)
+@pytest.mark.parametrize("network", NETWORKS[:2], ids=name)
+def test_network(benchmark, network, what, entrant):
+    theirs = None if entrant == OURS else peer(entrant)
+    (model, images, labels), scores = prepared(network)
+    ours = unet.upconv_calls(deepcopy(model), images, labels)  # training changes the model
+    calls = ours if theirs is None else theirs.networks(model, images, labels).get(entrant, (None, None))
+    run = dict(zip(unet.PARTS, calls, strict=True))[what]
+    if run is None:
+        pytest.skip(f"{entrant} has no {what}")
+    wrong = error(np.asarray(calls[0]()), scores, f"{network.label} by {entrant}")
+    cost = unet.cost(dict(zip(unet.PARTS, ours, strict=True))[what])
+    version = upconv.__version__ if theirs is None else theirs.VERSION
+    describe(benchmark, f"{what}: {network.label}", cost, entrant, version, wrong)
+    benchmark(run)

@@ -1,41 +1,56 @@
-"""Whole U-Nets, forward and one training step, beside the faster of PyTorch's two memory formats.
+"""Whole U-Nets, forward and one training step, beside every peer that is installed.
 
-The same weights, images and labels everywhere; SGD with momentum 0.9 on the cross-entropy. The losses of the first step
-must agree before anything is timed.
+The same weights, images and labels everywhere; SGD with momentum 0.9 on the cross-entropy. Before anything is timed,
+the scores are checked against float64, and the losses of the first step against upconv's.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
 
 from upconv import kernels, nn
+from upconv.kernels import op
+from upconv.kernels.case import Cost
 
-from .cases import NETWORKS, Network
-from .layers import table
-from .timing import interleaved, setting
+from .cases import LR, MOMENTUM, Network, error
+from .environment import setting
+from .measure import one_thread
+from .options import add_measuring, chosen_peers, table
+from .results import OURS, Measurement
+from .shapes import NETWORKS
+from .timing import interleaved
 
-LR, MOMENTUM = 1e-3, 0.9
+PARTS = ("forward", "training step")
+LOSSES = 1e-5  # by which the losses of the first step may differ, relative
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of 3 calls each (5)")
-    parser.add_argument("--smoke", action="store_true", help="a tiny network, one round: does everything run?")
+    add_measuring(parser)
 
 
-Calls = tuple[Callable[[], Any], Callable[[], float]]
+def prepare(network: Network) -> tuple[nn.UNet, np.ndarray, np.ndarray]:
+    """(a U-Net, images, labels), always the same."""
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((network.batch, 1, network.size, network.size), np.float32)
+    model = nn.UNet(1, 2, network.width, network.depth, network.padded, rng=0)
+    size = model.output_size(network.size, network.size)
+    return model, kernels.channels_last(images), rng.integers(0, 2, (network.batch, *size))
 
 
-def upconv_calls(model: nn.UNet, images: np.ndarray, labels: np.ndarray) -> Calls:
+def upconv_calls(
+    model: nn.UNet, images: np.ndarray, labels: np.ndarray
+) -> tuple[Callable[[], Any], Callable[[], float]]:
     """(forward, training step, which returns the loss)."""
     optimizer = nn.SGD(model.parameters(), lr=LR, momentum=MOMENTUM)
 
-    def forward() -> nn.Tensor:
+    def forward() -> np.ndarray:
         with nn.no_grad():
-            return model(images)
+            return model(images).data
 
     def step() -> float:
         loss = nn.cross_entropy(model(images), labels)
@@ -47,62 +62,84 @@ def upconv_calls(model: nn.UNet, images: np.ndarray, labels: np.ndarray) -> Call
     return forward, step
 
 
-def torch_calls(model: nn.UNet, images: np.ndarray, labels: np.ndarray, name: str) -> Calls:
-    """The same in PyTorch, in the memory format of this name."""
-    import torch
-
-    from . import peers
-
-    memory_format = peers.FORMATS[name]
-    twin = peers.like(model).to(memory_format=memory_format)
-    optimizer = torch.optim.SGD(twin.parameters(), lr=LR, momentum=MOMENTUM)
-    x, target = peers.convert(images, memory_format), torch.from_numpy(labels)
-
-    def forward() -> torch.Tensor:
-        with torch.inference_mode():
-            return twin(x)
-
-    def step() -> float:
-        loss = torch.nn.functional.cross_entropy(twin(x), target)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return loss.item()
-
-    return forward, step
+def exact(model: nn.UNet, images: np.ndarray) -> np.ndarray:
+    """The scores, computed in float64."""
+    with nn.no_grad():
+        return deepcopy(model).to(np.float64)(images.astype(np.float64)).data
 
 
-def measure(network: Network, rounds: int) -> list[list[str]]:
-    """The two rows of a network."""
-    from .peers import FORMATS
+def cost(run: Callable[[], Any]) -> Cost:
+    """The sum of the costs of all operators that run."""
+    costs: list[Cost] = []
 
-    rng = np.random.default_rng(0)
-    shape = (network.batch, 1, network.size, network.size)
-    images = kernels.channels_last(rng.standard_normal(shape, np.float32))
-    labels = rng.integers(0, 2, (network.batch, network.size, network.size))
-    model = nn.UNet(1, 2, network.width, network.depth, rng=0)
-    theirs = {name: torch_calls(model, images, labels, name) for name in FORMATS}
-    candidates = [upconv_calls(model, images, labels), *theirs.values()]
-    losses = [step() for _, step in candidates]
-    if not np.allclose(losses, losses[0], rtol=1e-5):
+    def hook(operator: Any, variant: Any, case: Any, outputs: Any) -> None:
+        costs.append(case.cost)
+
+    op.trace.append(hook)
+    try:
+        run()
+    finally:
+        op.trace.remove(hook)
+    return Cost(sum(each.flops for each in costs), sum(each.bytes for each in costs))
+
+
+def measure(
+    group: str, network: Network, peers: Sequence[Any], rounds: int, budget: float = float("inf")
+) -> list[Measurement]:
+    """The forward pass and the training step of a network, checked and timed. Raises AssertionError as `error` does."""
+    model, images, labels = prepare(network)
+    scores = exact(model, images)
+    calls: dict[str, tuple[Callable[[], Any], Callable[[], float] | None]] = {}
+    for peer in peers:
+        calls |= peer.networks(model, images, labels)
+    calls = {OURS: upconv_calls(model, images, labels), **calls}
+    whats = {name: f"{network.label} by {name}" for name in calls}
+    errors = {name: error(np.asarray(forward()), scores, whats[name]) for name, (forward, _) in calls.items()}
+    losses = {name: step() for name, (_, step) in calls.items() if step}
+    differing = {name: loss for name, loss in losses.items() if not abs(loss / losses[OURS] - 1) <= LOSSES}
+    if differing:
         raise AssertionError(f"{network.label}: the losses of the first step differ: {losses}")
-    rows = []
-    for position, what in enumerate(("forward", "training step")):
-        ours, *others = interleaved([candidate[position] for candidate in candidates], rounds)
-        best, name = min(zip(others, theirs, strict=True))
-        cells = [f"{1e3 * ours:.1f}", f"{1e3 * best:.1f}", name, f"{best / ours:.2f}"]
-        rows.append([network.label, what, *cells])
-    return rows
+    made = []
+    for position, what in enumerate(PARTS):
+        running = {name: each[position] for name, each in calls.items() if each[position]}
+        ours = running[OURS]
+        spent = cost(ours)
+        *times, alone = interleaved([*running.values(), one_thread(ours)], rounds, budget=budget)
+        made.append(
+            Measurement(
+                group,
+                what,
+                network.label,
+                spent.flops,
+                spent.bytes,
+                "",
+                dict(zip(running, times, strict=True)),
+                errors if position == 0 else {},
+                one_thread=alone,
+            )
+        )
+    return made
+
+
+def cells(row: Measurement) -> list[str]:
+    """A row of the table."""
+    alone = row.one_thread or row.ours
+    start = [row.case, row.operator, f"{1e3 * row.ours:.1f}", f"{alone / row.ours:.2f}"]
+    if row.fastest is None:
+        return start
+    name, seconds = row.fastest
+    return [*start, f"{1e3 * seconds:.1f}", name, f"{row.ratio:.2f}"]
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from .peers import VERSION
-
-    print(f"{setting(VERSION)}; medians; ratio above 1: upconv is faster")
+    peers, missing = chosen_peers(arguments)
+    head = ["network", "", "upconv ms", "times faster than with 1 thread"]
+    head += ["fastest peer ms", "which", "ratio"] if peers else []
+    print("\n".join([f"{setting(peers)}; medians{'; ratio above 1: upconv is faster' if peers else ''}", *missing]))
     print("A tiny network, one round: these times mean nothing.\n" if arguments.smoke else "")
-    rows: list[list[str]] = []
+    rows: list[Measurement] = []
     for network in NETWORKS[: 1 if arguments.smoke else None]:
         small = network.small() if arguments.smoke else network
-        rows += measure(small, 1 if arguments.smoke else arguments.rounds)
-    print(table(["network", "", "upconv ms", "PyTorch ms", "format", "ratio"], rows))
+        rows += measure("networks", small, peers, 1 if arguments.smoke else arguments.rounds)
+    print(table(head, map(cells, rows)))
     return 0

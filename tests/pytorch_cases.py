@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from kernel_cases import arranged, changed, several
 
 from benchmarks.calls import draw, function
-from benchmarks.counterparts import COUNTERPARTS
+from benchmarks.peers.pytorch_functions import COUNTERPARTS
 from upconv import nn
 from upconv.kernels.op import OPERATORS
 

@@ -1,7 +1,7 @@
 """The same numbers as PyTorch's, for every operator, its options and its gradients: `make test-pytorch`.
 
 PyTorch is no dependency of the tests: without it these are skipped. What is compared with what is in
-benchmarks/counterparts.py.
+benchmarks/peers/pytorch_functions.py.
 """
 
 from itertools import product

@@ -10,19 +10,17 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from upconv import kernels
 from upconv.kernels.op import OPERATORS
 
-from .calls import forward_of
-from .cases import Call
-from .counterparts import COUNTERPARTS
+from ..calls import forward_of
+from ..cases import LR, MOMENTUM, Call
+from .pytorch_functions import COUNTERPARTS
+from .pytorch_unet import like
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
-UNABLE = {("nll_loss_input", "NHWC")}  # it asks for a contiguous gradient, which it makes itself
-FORMATS = {"NHWC": torch.channels_last, "NCHW": torch.contiguous_format}
-VERSION = f"PyTorch {torch.__version__}"
-
-torch.set_num_threads(kernels.get_num_threads())
+UNABLE = {("nll_loss_input", "PyTorch NHWC")}  # it asks for a contiguous gradient, which it makes itself
+FORMATS = {"PyTorch NHWC": torch.channels_last, "PyTorch NCHW": torch.contiguous_format}
+TITLE, VERSION = "PyTorch", torch.__version__
 
 
 def keep_freed_memory() -> None:
@@ -37,7 +35,10 @@ def keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-keep_freed_memory()
+def prepare(threads: int) -> None:
+    """Compute with so many threads, and keep the memory of freed results."""
+    torch.set_num_threads(threads)
+    keep_freed_memory()
 
 
 def convert(x: Any, memory_format: torch.memory_format) -> Any:
@@ -50,19 +51,16 @@ def convert(x: Any, memory_format: torch.memory_format) -> Any:
     return tensor.contiguous(memory_format=memory_format) if tensor.ndim == 4 else tensor
 
 
-def arrays(results: Any) -> Any:
-    """Tensors as arrays."""
-    return tuple(map(arrays, results)) if isinstance(results, tuple) else results.numpy()
-
-
 def candidates(call: Call) -> dict[str, Callable[[], Any]]:
     """The call in each memory format that PyTorch can do it in, on tensors that are in it already.
 
-    Empty where it has no such operator, and where the call has nothing that the gradient is for.
+    Empty where it has no such operator.
     """
     forward = forward_of(call.operator)
-    if (forward or call.operator) not in PEERS or (forward and not _inputs(call)):
+    if (forward or call.operator) not in PEERS:
         return {}
+    if forward and all(call.forward[name] is None for name in _wanted(call)):
+        return {}  # a gradient of what this call goes without
     make = _backward if forward else _forward
     formats = {name: each for name, each in FORMATS.items() if (call.operator, name) not in UNABLE}
     return {name: make(call, each) for name, each in formats.items()}
@@ -78,24 +76,25 @@ def _forward(call: Call, memory_format: torch.memory_format) -> Callable[[], Any
     return run
 
 
-def _inputs(call: Call) -> list[str]:
-    """The forward operator's arguments that the call gives the gradients of."""
+def _wanted(call: Call) -> tuple[str, ...]:
+    """The arguments whose gradients the call gives."""
     gradients = OPERATORS[str(forward_of(call.operator))].gradients.items()
     wanted = next(of for of, each in gradients if each.op.name == call.operator)  # type: ignore[attr-defined]
-    return [name for name in ((wanted,) if isinstance(wanted, str) else wanted) if call.forward[name] is not None]
+    return (wanted,) if isinstance(wanted, str) else wanted
 
 
 def _backward(call: Call, memory_format: torch.memory_format) -> Callable[[], Any]:
     """The backward pass alone, for no more gradients than the call gives."""
+    forward, names = forward_of(call.operator), _wanted(call)
     arguments = {name: convert(value, memory_format) for name, value in call.forward.items()}
-    inputs = [arguments[name].requires_grad_() for name in _inputs(call)]
-    results = PEERS[str(forward_of(call.operator))](**arguments)
+    inputs = [arguments[name].requires_grad_() for name in names if arguments[name] is not None]
+    results = PEERS[str(forward)](**arguments)
     y = results[0] if isinstance(results, tuple) else results
     grad = convert(call.arguments["grad"], memory_format) if "grad" in call.arguments else torch.ones_like(y)
 
     def run() -> Any:
         found = torch.autograd.grad(y, inputs, grad, retain_graph=True)
-        return found if len(found) > 1 else found[0]
+        return found if len(names) > 1 else found[0]
 
     return run
 
@@ -107,43 +106,27 @@ PEERS: dict[str, Callable[..., Any]] = {
 }
 
 
-class Block(torch.nn.Sequential):
-    """Two 3x3 convolutions with ReLU."""
-
-    def __init__(self, first: int, last: int) -> None:
-        super().__init__(
-            torch.nn.Conv2d(first, last, 3, padding=1),
-            torch.nn.ReLU(),
-            torch.nn.Conv2d(last, last, 3, padding=1),
-            torch.nn.ReLU(),
-        )
+def networks(model: Any, images: np.ndarray, labels: np.ndarray) -> dict[str, tuple[Callable[[], Any], Any]]:
+    """(forward, training step, which returns the loss) of a U-Net's twin in each memory format."""
+    return {name: network(model, images, labels, name) for name in FORMATS}
 
 
-class UNet(torch.nn.Module):
-    """`upconv.nn.UNet(padded=True)` in PyTorch, parameters under the same names."""
+def network(model: Any, images: np.ndarray, labels: np.ndarray, name: str) -> tuple[Callable[[], Any], Any]:
+    """The same in one of them; SGD as in upconv."""
+    memory_format = FORMATS[name]
+    twin = like(model).to(memory_format=memory_format)
+    optimizer = torch.optim.SGD(twin.parameters(), lr=LR, momentum=MOMENTUM)
+    x, target = convert(images, memory_format), torch.from_numpy(labels)
 
-    def __init__(self, in_channels: int, classes: int, width: int, depth: int) -> None:
-        super().__init__()
-        channels = [width * 2**level for level in range(depth + 1)]
-        pairs = list(zip(channels[1:], channels[:-1], strict=True))[::-1]
-        self.enc = torch.nn.ModuleList(Block(a, b) for a, b in zip([in_channels, *channels], channels, strict=False))
-        self.up = torch.nn.ModuleList(torch.nn.ConvTranspose2d(a, b, 2, 2) for a, b in pairs)
-        self.dec = torch.nn.ModuleList(Block(a, b) for a, b in pairs)
-        self.head = torch.nn.Conv2d(width, classes, 1)
+    def forward() -> torch.Tensor:
+        with torch.inference_mode():
+            return twin(x)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        skips = []
-        for block in self.enc[:-1]:
-            skips.append(block(x))
-            x = F.max_pool2d(skips[-1], 2)
-        x = self.enc[-1](x)
-        for up, block in zip(self.up, self.dec, strict=True):
-            x = block(torch.cat([skips.pop(), up(x)], 1))
-        return self.head(x)
+    def step() -> float:
+        loss = F.cross_entropy(twin(x), target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss.item()
 
-
-def like(model: Any) -> UNet:
-    """The PyTorch twin of a padded `upconv.nn.UNet` without batch normalisation or dropout, with its weights."""
-    twin = UNet(*(model.config[name] for name in ("in_channels", "classes", "width", "depth")))
-    twin.load_state_dict({name: torch.from_numpy(array) for name, array in model.state_dict().items()})
-    return twin
+    return forward, step
