@@ -120,7 +120,7 @@ class Group:
 
     def small(self) -> Group:
         """A few of them, in next to no time."""
-        return replace(self, cases=tuple(case.small() for case in self.cases[:2]))
+        return replace(self, cases=tuple(dict.fromkeys(case.small() for case in self.cases[:2])))
 
 
 POOLED = {*MAX_POOLING, *AVERAGING, *UNPOOLING, *RESAMPLING}

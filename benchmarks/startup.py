@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import ExitStack
 from statistics import median
 from tempfile import TemporaryDirectory
 
@@ -54,23 +55,19 @@ def seconds(code: str, cache: str) -> float:
     return float(done.stdout)
 
 
-def empty(code: str) -> float:
-    """The same with an empty cache folder."""
-    with TemporaryDirectory() as folder:
-        return seconds(code, folder)
-
-
-def measure(runs: int) -> list[Start]:
-    """Each number as the median over so many new processes."""
-    times = range(runs)
-    cold = [empty(STEP) for _ in times]
-    with TemporaryDirectory() as folder:
-        for code in (CONVOLUTION, STEP):
-            seconds(code, folder)
-        warm = [[seconds(code, folder) for _ in times] for code in (IMPORT, CONVOLUTION, STEP)]
+def measure(runs: int, *, step: bool = True) -> list[Start]:
+    """Each number as the median over so many new processes. step: of a training step as well, long to compile."""
+    codes = (IMPORT, CONVOLUTION, STEP) if step else (IMPORT, CONVOLUTION)
+    compiled = []
+    with ExitStack() as folders:
+        for _ in range(runs):
+            folder = folders.enter_context(TemporaryDirectory())
+            compiled.append(seconds(codes[-1], folder))
+        seconds(CONVOLUTION, folder)
+        warm = [[seconds(code, folder) for _ in range(runs)] for code in codes]
     names = ("import upconv.kernels", "first conv2d after the import", "first training step of a U-Net")
-    starts = [Start(name, "filled", median(each)) for name, each in zip(names, warm, strict=True)]
-    return [*starts, Start(names[-1], "empty", median(cold))]
+    starts = [Start(name, "filled", median(each)) for name, each in zip(names, warm, strict=False)]
+    return [*starts, Start(names[len(codes) - 1], "empty", median(compiled))]
 
 
 def rows(starts: Iterable[Start]) -> list[list[str]]:
