@@ -23,14 +23,15 @@ def positive(text: str) -> int:
 def add_measuring(parser: argparse.ArgumentParser, rounds: int = 5) -> None:
     """--rounds, --peers, --alone, --smoke."""
     parser.add_argument("--rounds", type=positive, default=rounds, help=f"rounds of 3 calls each ({rounds})")
-    parser.add_argument(
+    beside = parser.add_mutually_exclusive_group()
+    beside.add_argument(
         "--peers",
         nargs="+",
         choices=tuple(peers.PACKAGES),
         metavar="NAME",
         help=f"what to compare with, of {', '.join(peers.PACKAGES)} (default: all that are installed)",
     )
-    parser.add_argument("--alone", action="store_true", help="compare with nothing")
+    beside.add_argument("--alone", action="store_true", help="compare with nothing")
     parser.add_argument("--smoke", action="store_true", help="tiny cases, one round: does everything run?")
 
 

@@ -113,6 +113,8 @@ def _memory(network: Network, entrants: Sequence[str]) -> Part:
 def run(arguments: argparse.Namespace) -> int:
     require("matplotlib.figure", extra="bench")  # before minutes are spent
     if arguments.source:
+        if arguments.resume or arguments.only or arguments.peers or arguments.alone or arguments.smoke:
+            raise Unusable("--from measures nothing: it goes with --output alone")
         results = load(arguments.source)
         return finish(results, arguments.output or arguments.source.parent)
     folder = arguments.output or Path("runs/benchmarks")
