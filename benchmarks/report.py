@@ -30,7 +30,7 @@ from .shapes import GROUPS, LARGE, NETWORKS, Group
 
 SECTIONS = (*(group.name for group in GROUPS), "startup", "memory")
 BESIDE_A_COPY = ("resizing", "maps")
-BUDGET, NETWORK_BUDGET = 1.0, 10.0  # seconds after which a case begins no further round
+BUDGET, NETWORK_BUDGET = 1.0, 8.0  # seconds after which a case begins no further round
 RUNS = 3  # new processes for each start-up time
 RESULTS = "results.json"
 

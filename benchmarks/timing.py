@@ -7,6 +7,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
+SLOW = 0.5  # seconds
 SETTLE = 0.025  # seconds: threads of OpenMP were seen to spin for 10 ms after work, waiting for more
 
 
@@ -19,10 +20,10 @@ def interleaved(
 ) -> list[float]:
     """The median time of each candidate in seconds, from `rounds` of `calls` each, all candidates in every round.
 
-    budget: seconds after which no further round begins.
-
     They take turns, so that a clock that drifts or a neighbour that wakes meets all of them alike. Before its turn a
     candidate runs untimed until the threads of the one before, which still spin, have gone to sleep.
+
+    budget: seconds after which no further round begins. A candidate that takes longer than SLOW is timed once a round.
     """
     times: list[list[float]] = [[] for _ in candidates]
     for candidate in candidates:
@@ -32,11 +33,12 @@ def interleaved(
         if turn and perf_counter() > stop:
             break
         for candidate, mine in zip(candidates, times, strict=True):
-            end = perf_counter() + settle
+            start = perf_counter()
             candidate()
-            while perf_counter() < end:
+            slow = perf_counter() - start > SLOW
+            while perf_counter() < start + settle:
                 candidate()
-            for _ in range(calls):
+            for _ in range(1 if slow else calls):
                 start = perf_counter()
                 candidate()
                 mine.append(perf_counter() - start)
