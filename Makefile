@@ -4,7 +4,7 @@ SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c '$(SUITABLE)' 2>/dev/null && echo $(p))))
 BIN = .venv/bin
 
-.PHONY: help demo test test-slow test-pytorch check docs bench quadrants clean
+.PHONY: help demo test test-slow test-pytorch check docs bench report quadrants clean
 .DEFAULT_GOAL := help
 
 help: ## say what the targets do
@@ -53,9 +53,13 @@ docs: .venv/ready ## build the API reference from the docstrings: build/docs/ind
 	@$(BIN)/python docs/reference.py build/docs
 	@echo "It is in build/docs: open build/docs/index.html"
 
-bench: .venv/ready ## time some kernels (`python -m benchmarks` has more; beside PyTorch if that is in .venv)
+bench: .venv/ready ## time kernels and networks under pytest-benchmark, beside what peers are in .venv (some minutes)
 	@echo "Timing kernels, each result checked first. Leave the machine alone meanwhile."
 	@$(BIN)/python -m pytest benchmarks -q --benchmark-columns=min,median,rounds --benchmark-sort=name
+
+report: .venv/ready ## measure everything and write a report into runs/benchmarks (a quarter of an hour)
+	@echo "Timing everything, each result checked first. Leave the machine alone meanwhile; Ctrl-C keeps what there is."
+	@$(BIN)/python -m benchmarks report
 
 quadrants: .venv/ready ## train four times, each quadrant of the nuclei held out once, and print the table
 	@echo "Training four times (some minutes)."
