@@ -144,8 +144,10 @@ def measure_all(todo: Sequence[Part], results: Results, path: Path) -> None:
             show(number)
             try:
                 part.run(results)
-            except (AssertionError, RuntimeError) as error:  # a wrong result, or a process that failed
-                results.failures.append(f"{part.label}: {error}")
+            except (
+                Exception
+            ) as error:  # wrong results, peers that refuse, processes that fail: told, and the run goes on
+                results.failures.append(f"{part.label}: {type(error).__name__}: {error}")
             results.save(path)
 
 

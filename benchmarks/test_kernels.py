@@ -7,6 +7,7 @@ same call; `extra_info` says what it takes at least, and who made it.
 from copy import deepcopy
 from functools import lru_cache
 
+import numba
 import numpy as np
 import pytest
 
@@ -55,6 +56,7 @@ def describe(benchmark, group, cost, entrant, version, error):
         version=version,
         error_against_float64=error,
         upconv=upconv.__version__,
+        numba=numba.__version__,
         numpy=np.__version__,
     )
 

@@ -209,8 +209,8 @@ def test_ctrl_c_leaves_a_report_and_resume_goes_on(planned, tmp_path, capsys):
 
 def test_a_failure_is_reported_and_the_rest_measured(planned, tmp_path, capsys):
     assert planned(raising("first", AssertionError("it is wrong")), succeeding("second")) == 1
-    assert "benchmarks: first: it is wrong" in capsys.readouterr().err
-    assert (tmp_path / "report.md").read_text().index("first: it is wrong") > 0
+    assert "benchmarks: first: AssertionError: it is wrong" in capsys.readouterr().err
+    assert (tmp_path / "report.md").read_text().index("first: AssertionError: it is wrong") > 0
     assert [each.case for each in load(tmp_path / "results.json").measurements] == ["second"]
 
 

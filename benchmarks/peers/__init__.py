@@ -28,7 +28,8 @@ ENTRANTS = {
     "PyTorch NHWC": "pytorch",
     "PyTorch NCHW": "pytorch",
     "ONNX Runtime": "onnx_runtime",
-    "OpenVINO": "openvino",
+    "OpenVINO NHWC": "openvino",
+    "OpenVINO NCHW": "openvino",
     "SciPy": "scipy",
 }
 

@@ -52,11 +52,12 @@ METHOD = """\
 Every result is checked before it is timed: max |result - exact| / max |exact| must be at most 1e-4, exact being the
 same call in float64, where convolutions are plain sums; after the first training step the losses must agree within
 1e-5. Times are medians; all entrants take turns in one process, and run untimed first, until the threads of the one
-before have gone to sleep. Inputs are in the entrant's own format before the clock starts: channels-last for upconv
-and PyTorch NHWC, NCHW for the others. PyTorch reuses the memory of freed results, as upconv does by itself; ONNX
-Runtime and OpenVINO compute in float32, have their weights as constants, and write into results that were allocated
-before. A gradient in PyTorch is its backward pass alone. FLOPs of convolutions are those of the plain sum, whichever
-algorithm runs, so that Winograd's can go past the roof; bytes are those of the arguments and results, each once."""
+before have gone to sleep. Inputs are in the entrant's own format before the clock starts: channels-last for upconv,
+PyTorch NHWC and OpenVINO NHWC, NCHW for the others. PyTorch reuses the memory of freed results, as upconv does by
+itself; ONNX Runtime and OpenVINO compute in float32, have their weights as constants, and write into results that
+were allocated before. A gradient in PyTorch is its backward pass alone. FLOPs of convolutions are those of the plain
+sum, whichever algorithm runs, so that Winograd's can go past the roof; bytes are those of the arguments and results,
+each once."""
 
 
 def build(results: Results) -> list[Block]:

@@ -25,10 +25,12 @@ MARKS = {
     "PyTorch NHWC": ("o", "#e69f00"),
     "PyTorch NCHW": ("o", "#f0e442"),
     "ONNX Runtime": ("D", "#cc79a7"),
-    "OpenVINO": ("s", "#009e73"),
+    "OpenVINO NHWC": ("s", "#009e73"),
+    "OpenVINO NCHW": ("s", "#b5e2d3"),
     "SciPy": ("^", "#000000"),
 }
 ROW = 0.22  # inches of a case
+TICKS = [digit * 10.0**power for power in range(-4, 5) for digit in (1, 1.5, 2, 3, 5, 7)]
 
 
 def pictures(results: Results) -> dict[str, bytes]:
@@ -63,14 +65,19 @@ def kind(measurement: Measurement) -> str:
 def roofline(measurements: Sequence[Measurement], peaks: Peaks | None) -> bytes:
     """FLOPs per second over FLOPs per byte, under the machine's roofs; beside it, what has no FLOPs, by its bytes."""
     figure = _figure(12, 6.5)
-    main, side = figure.subplots(1, 2, width_ratios=(6, 1))
-    counted = [each for each in measurements if each.flops]
+    counted, bare = ([each for each in measurements if bool(each.flops) is wanted] for wanted in (True, False))
+    main, side = figure.subplots(1, 2, width_ratios=(6, 1)) if bare else (figure.subplots(), None)
     for name, (colour, marker, _) in KINDS.items():
         own = [each for each in counted if kind(each) == name]
         x, y = ([each.flops / each.bytes for each in own], [each.flops / each.ours / 1e9 for each in own])
-        style = {"c": colour, "marker": marker, "s": 110 if marker == "*" else 38, "alpha": 0.75, "linewidths": 0}
+        faces = ["white" if each.variant == "winograd" else colour for each in own]
+        style = {"marker": marker, "s": 110 if marker == "*" else 38, "alpha": 0.8}
         if own:
-            main.scatter(x, y, label=name, zorder=3, **style)
+            main.scatter(x, y, zorder=3, facecolors=faces, edgecolors=colour, **style)
+            main.scatter([], [], label=name, c=colour, **style)
+    if any(each.variant == "winograd" for each in counted):
+        label = "hollow: Winograd, which needs fewer FLOPs than it is counted"
+        main.scatter([], [], label=label, facecolors="white", edgecolors=KINDS["convolution"][0], s=38)
     if peaks and counted:
         least = min(each.flops / each.bytes for each in counted) / 1.5
         most = max(each.flops / each.bytes for each in counted) * 1.5
@@ -84,15 +91,15 @@ def roofline(measurements: Sequence[Measurement], peaks: Peaks | None) -> bytes:
             main.plot(x, [min(flops, copy * each) / 1e9 for each in x], style, color="#444444", label=label, zorder=2)
     main.set(xscale="log", yscale="log", xlabel="FLOPs per byte", ylabel="GFLOP/s", title="Roofline, float32")
     main.legend(loc="lower right", fontsize=9)
-    bare = [each for each in measurements if not each.flops]
-    side.scatter([0] * len(bare), [each.bytes / each.ours / 1e9 for each in bare], c=KINDS["all else"][0], alpha=0.6)
-    if peaks:
-        side.axhline(peaks.copy / 1e9, color="#444444")
-        side.text(0, peaks.copy / 1e9, "copy", ha="center", va="bottom", fontsize=9)
-    side.set(xlim=(-1, 1), xticks=[], title="without FLOPs", ylabel="GB/s")
-    side.set_ylim(bottom=0)
-    for axes in (main, side):
-        axes.grid(visible=True, which="major", color="#dddddd", zorder=0)
+    main.grid(visible=True, which="major", color="#dddddd", zorder=0)
+    if side:
+        y = [each.bytes / each.ours / 1e9 for each in bare]
+        side.scatter([0] * len(bare), y, c=KINDS["all else"][0], alpha=0.6, zorder=3)
+        if peaks:
+            side.axhline(peaks.copy / 1e9, color="#444444")
+            side.text(-0.95, peaks.copy / 1e9, "copy", va="bottom", fontsize=9)
+        side.set(xlim=(-1, 1), xticks=[], title="without FLOPs", ylabel="GB/s", ylim=(0, None))
+        side.grid(visible=True, axis="y", color="#dddddd", zorder=0)
     return _png(figure)
 
 
@@ -113,11 +120,12 @@ def bars(measurements: Sequence[Measurement], title: str) -> bytes:
     axes.axvline(1, color="#1b1f24", linewidth=1, zorder=4)
     axes.set_yticks(places, [f"{each.operator}: {each.case}   {each.ratio:.2f}" for each in rows], fontsize=8)
     axes.set(xscale="log", ylim=(-0.6, len(rows) - 0.4), xlabel="seconds of a peer / seconds of upconv", title=title)
-    formatter = require("matplotlib.ticker", extra="bench").FuncFormatter(lambda value, _: f"{value:g}")
-    axes.xaxis.set_major_formatter(formatter)
-    low, high = axes.get_xlim()
-    if high / low < 20:
-        axes.xaxis.set_minor_formatter(formatter)
-    axes.grid(visible=True, axis="x", which="both", color="#e4e4e4", zorder=0)
+    seen = [each.seconds[name] / each.ours for each in rows for name in each.seconds]  # 1 for upconv
+    low, high = min(seen) / 1.1, max(seen) * 1.1
+    ticks = [each for each in (TICKS if high / low < 30 else TICKS[::3]) if low < each < high]
+    axes.set_xlim(low, high)
+    axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
+    axes.set_xticks([], minor=True)
+    axes.grid(visible=True, axis="x", color="#e4e4e4", zorder=0)
     figure.legend(loc="outside lower center", ncols=len(entrants), fontsize=9, frameon=False)
     return _png(figure)
