@@ -1,9 +1,8 @@
 """The memory that a U-Net takes, forward and training, in upconv and in PyTorch: each in a new process.
 
 The number is the peak of the process' resident memory over three passes, less what was resident once the packages were
-imported: the model, the images, all results, and compiled kernels. PyTorch is as it comes: the other benchmarks let it
-keep freed memory, which is faster and takes no less. Only on Linux, whose kernel tells (VmHWM; ru_maxrss would not do:
-a new process inherits it).
+imported: the model, the images, all results, and compiled kernels. PyTorch is as it comes, while the other benchmarks
+let it keep freed memory. Only on Linux, whose kernel tells (VmHWM; ru_maxrss would not do: a new process inherits it).
 """
 
 from __future__ import annotations

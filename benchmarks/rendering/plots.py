@@ -29,6 +29,7 @@ MARKS = {
     "OpenVINO NCHW": ("s", "#b5e2d3"),
     "SciPy": ("^", "#000000"),
 }
+FEW = 0.01  # FLOPs per byte: one gradient has 4e-6, which would squeeze all others into a corner
 ROW = 0.22  # inches of a case
 TICKS = [digit * 10.0**power for power in range(-4, 5) for digit in (1, 1.5, 2, 3, 5, 7)]
 
@@ -63,9 +64,10 @@ def kind(measurement: Measurement) -> str:
 
 
 def roofline(measurements: Sequence[Measurement], peaks: Peaks | None) -> bytes:
-    """FLOPs per second over FLOPs per byte, under the machine's roofs; beside it, what has no FLOPs, by its bytes."""
+    """FLOPs per second over FLOPs per byte, under the roofs; beside it, what has fewer than FEW, by its bytes."""
     figure = _figure(12, 6.5)
-    counted, bare = ([each for each in measurements if bool(each.flops) is wanted] for wanted in (True, False))
+    counted = [each for each in measurements if each.flops / each.bytes >= FEW]
+    bare = [each for each in measurements if each not in counted]
     main, side = figure.subplots(1, 2, width_ratios=(6, 1)) if bare else (figure.subplots(), None)
     for name, (colour, marker, _) in KINDS.items():
         own = [each for each in counted if kind(each) == name]
@@ -98,7 +100,7 @@ def roofline(measurements: Sequence[Measurement], peaks: Peaks | None) -> bytes:
         if peaks:
             side.axhline(peaks.copy / 1e9, color="#444444")
             side.text(-0.95, peaks.copy / 1e9, "copy", va="bottom", fontsize=9)
-        side.set(xlim=(-1, 1), xticks=[], title="without FLOPs", ylabel="GB/s", ylim=(0, None))
+        side.set(xlim=(-1, 1), xticks=[], title="hardly any FLOPs", ylabel="GB/s", ylim=(0, None))
         side.grid(visible=True, axis="y", color="#dddddd", zorder=0)
     return _png(figure)
 
@@ -113,7 +115,7 @@ def bars(measurements: Sequence[Measurement], title: str) -> bytes:
     axes.barh(places, [each.ratio - 1 for each in rows], left=1, color=colours, height=0.7, zorder=2)
     entrants = dict.fromkeys(name for each in rows for name in each.seconds if name != OURS)
     for name in entrants:
-        marker, colour = MARKS.get(name, ("x", "#444444"))
+        marker, colour = MARKS.get(name, ("v", "#888888"))
         points = [(each.seconds[name] / each.ours, i) for i, each in enumerate(rows) if name in each.seconds]
         x, y = zip(*points, strict=True)
         axes.scatter(x, y, marker=marker, c=colour, s=22, label=name, zorder=3, edgecolors="#333333", linewidths=0.4)
