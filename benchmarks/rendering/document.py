@@ -56,8 +56,8 @@ before have gone to sleep. Inputs are in the entrant's own format before the clo
 PyTorch NHWC and OpenVINO NHWC, NCHW for the others. PyTorch reuses the memory of freed results, as upconv does by
 itself; ONNX Runtime and OpenVINO compute in float32, have their weights as constants, and write into results that
 were allocated before. A gradient in PyTorch is its backward pass alone. FLOPs of convolutions are those of the plain
-sum, whichever algorithm runs, so that Winograd's can go past the roof; bytes are those of the arguments and results,
-each once."""
+sum, padding included, whichever algorithm runs, so that Winograd's can go past the roof; bytes are those of the
+arguments and results, each once."""
 
 
 def build(results: Results) -> list[Block]:
