@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import cases, peers, shapes, unet
+from benchmarks import cases, peers, shapes, timing, unet
 from benchmarks.__main__ import COMMANDS, main
 from benchmarks.measure import measure
 from upconv import kernels
@@ -17,6 +17,7 @@ LAYERS = (*cases.CONVOLUTION, *cases.TRANSPOSED)
 @pytest.fixture(autouse=True)
 def threads(monkeypatch):
     monkeypatch.delenv("UPCONV_NUM_THREADS", raising=False)
+    monkeypatch.setattr(timing, "SETTLE", 0)  # times mean nothing here
     with kernels.num_threads(kernels.get_num_threads()):
         yield
 
