@@ -19,8 +19,9 @@ from upconv import kernels
 
 from .calls import function
 from .cases import CONVOLUTION, Call, Layer, calls
-from .layers import table
-from .timing import interleaved, setting
+from .environment import setting
+from .options import positive, table
+from .timing import interleaved
 
 FILE = Path(__file__).with_name("choice.csv")
 VARIANTS = ("winograd", "direct")
@@ -75,9 +76,9 @@ class Measured(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--operators", nargs="+", choices=CONVOLUTION, default=CONVOLUTION, metavar="NAME")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of 3 calls each (3)")
+    parser.add_argument("--rounds", type=positive, default=3, help="rounds of 3 calls each (3)")
     parser.add_argument(
-        "--passes", type=int, default=3, help="over the whole grid (3), of which each time is the least"
+        "--passes", type=positive, default=3, help="over the whole grid (3), of which each time is the least"
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="keep the measurements here")
     parser.add_argument("--judge", type=Path, nargs="?", const=FILE, metavar="FILE", help="take those of this file")
