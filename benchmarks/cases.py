@@ -148,6 +148,13 @@ class Call:
         return function(self.operator)(**self.arguments | more)
 
     @property
+    def constant(self) -> Call:
+        """Itself, the weight of a forward pass packed: peers that compile a graph keep theirs rearranged too."""
+        if self.operator not in (CONVOLUTION[0], TRANSPOSED[0]):
+            return self
+        return replace(self, arguments={**self.arguments, "weight": kernels.pack(self.arguments["weight"])})
+
+    @property
     def explanation(self) -> kernels.Explanation:
         """What runs, and the FLOPs and bytes it takes at least."""
         return kernels.explain(function(self.operator), **self.arguments)

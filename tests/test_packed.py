@@ -67,6 +67,14 @@ def test_each_form_is_made_once():
     assert set(counts.values()) == {1}
 
 
+def test_winograd_leaves_few_tiles_of_a_packed_weight_to_the_direct_sum():
+    weight, x = np.ones((128, 16, 3, 3), np.float32), np.ones((1, 16, 8, 8), np.float32)
+    assert kernels.explain(kernels.conv2d, x, weight, padding=1).variant == "winograd"
+    said = kernels.explain(kernels.conv2d, x, kernels.pack(weight), padding=1)
+    assert said.variant == "direct"
+    assert "it keeps what it makes of a packed weight" in str(said)
+
+
 def test_a_packed_weight_is_an_own_copy_and_read_only():
     weight = np.ones((2, 2, 3, 3), np.float32)
     packed = kernels.pack(weight)

@@ -21,6 +21,11 @@ def aligned(size: int) -> tuple[Array, int]:
     return memory, -(-memory.ctypes.data // LINE) * LINE
 
 
+def is_packed(weight: Array) -> bool:
+    """Whether forms are kept with it (`kernels.pack`)."""
+    return getattr(weight, "forms", None) is not None
+
+
 def kept(weight: Array, name: Any, make: Callable[[], Any]) -> Any:
     """What `make()` gives: made once for each name where the weight is packed (`kernels.pack`)."""
     forms = getattr(weight, "forms", None)
