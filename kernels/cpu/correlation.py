@@ -14,7 +14,7 @@ from ..layout import Array, Shape
 from ..window import Pair, Window
 from . import machine, tile
 from .machine import LINE
-from .packing import PACKED, aligned, kept, pack
+from .packing import PACKED, packed_panels
 from .parallel import SMALL_FLOPS, balanced, run, strided
 from .patches import framed, inside, pitch
 from .product import FIELDS, compiled
@@ -73,8 +73,7 @@ class Plan:
     items: Array
     address: int  # of the items
     packed: int  # bytes of packed weights
-    packing: Array  # a row for each of their panels, and its address
-    packing_address: int
+    packing: Array  # a row for each of their panels
     order: tuple[Any, ...]  # of packed weights: plans in which it is the same pack alike
     sizes: tuple[int, int, int, int]  # channels of a group, panels of a group at most, channels in a chunk, patch pitch
     room: tuple[int, int, int]  # pixels, taps and bytes of patch that a thread must hold
@@ -171,7 +170,6 @@ def plan(
         address=table.ctypes.data,
         packed=packed,
         packing=packing_table,
-        packing_address=packing_table.ctypes.data,
         order=("direct", shape.name, channels, chunk, packing_table.tobytes()),
         sizes=(channels, most_panels, chunk, step),
         room=room,
@@ -203,13 +201,7 @@ def correlate(
     made = plan(cut, machine.vectors(), x.dtype, *shapes, window, groups)
     channels, _, chunk, _ = made.sizes
     columns = made.shape.columns
-
-    def packed() -> tuple[Array, int]:
-        memory, weights = aligned(made.packed)
-        pack(weights, weight, made.packing_address, len(made.packing), channels, chunk, columns)
-        return memory, weights
-
-    _weights, weights = kept(weight, made.order, packed)
+    _weights, weights = packed_panels(weight, made.order, made.packed, made.packing, channels, chunk, columns)
     biases = made.no_bias_address
     if bias is not None:
         per_group = bias.reshape(groups, -1)

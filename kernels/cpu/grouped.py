@@ -13,7 +13,7 @@ from . import machine
 from .correlation import Cut, Filters, Part
 from .group_outer import outer
 from .group_tile import ITEM, PART, product
-from .packing import PACKED, aligned, pack
+from .packing import PACKED, packed_panels
 from .parallel import balanced, run, strided
 from .phases import phased, whole
 
@@ -32,7 +32,8 @@ class Plan:
     items: Array
     parts: Array
     packing: Array  # a row for each vector of filters
-    addresses: tuple[int, int, int]  # of these three
+    order: tuple[Any, ...]  # of packed weights: plans in which it is the same pack alike
+    addresses: tuple[int, int]  # of items and parts
     stride: Pair
     dilation: Pair
     packed: int  # bytes of a vector of packed filters
@@ -87,7 +88,8 @@ def _plan(
         item_table,
         part_table,
         packing_table,
-        (item_table.ctypes.data, part_table.ctypes.data, packing_table.ctypes.data),
+        ("grouped", lanes, ins, packing_table.tobytes()),
+        (item_table.ctypes.data, part_table.ctypes.data),
         stride=stride,
         dilation=dilation,
         packed=kh * kw * step,
@@ -114,9 +116,9 @@ def correlate(
     lanes = machine.vectors().lanes(x.dtype)
     made = _plan(cut, lanes, x.dtype, x.shape, y.shape, y.strides, filters, weight.shape, window, groups)
     ins, outs = x.shape[1] // groups, y.shape[1] // groups
-    items, parts, packing = made.addresses
-    _weights, weights = aligned(len(made.packing) * made.packed)
-    pack(weights, weight, packing, len(made.packing), ins, ins, lanes)
+    items, parts = made.addresses
+    size = len(made.packing) * made.packed
+    _weights, weights = packed_panels(weight, made.order, size, made.packing, ins, ins, lanes)
     biases = made.no_bias
     if bias is not None:
         biases = made.no_bias.copy()

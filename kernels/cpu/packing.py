@@ -59,6 +59,20 @@ def pack(packed: int, weight: Array, table: int, panels: int, channels: int, chu
     )
 
 
+def packed_panels(weight: Array, name: Any, size: int, table: Array, *sizes: int) -> tuple[Array, int]:
+    """The weight packed into `size` bytes of memory, and their address, as `pack` does it; kept under `name`.
+
+    sizes: channels, chunk, columns.
+    """
+
+    def packed() -> tuple[Array, int]:
+        memory, address = aligned(size)
+        pack(address, weight, table.ctypes.data, len(table), *sizes)
+        return memory, address
+
+    return kept(weight, name, packed)
+
+
 @cache
 def _pack(dtype: np.dtype, lanes: int) -> Any:
     view, size = VIEWS[dtype.name], dtype.itemsize
