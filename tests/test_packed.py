@@ -128,7 +128,7 @@ def test_layers_rearrange_an_unchanged_weight_once(kind, monkeypatch):
     def watched(weight, name, make):
         return kept(weight, name, lambda: calls.append(name) or make())
 
-    for module in ("correlation", "winograd"):
+    for module in ("packing", "winograd"):
         monkeypatch.setattr(f"upconv.kernels.cpu.{module}.kept", watched)
     module, x = layer(kind), rng.standard_normal((1, 24, 16, 16), dtype=np.float32)
     with nn.no_grad():
