@@ -31,7 +31,7 @@ from .winograd_transform import INPUT, POINTS
 CHANNELS, FILTERS = 64, 64  # of an item, about: S of all points takes 36 x 64 x 64 numbers (590 kB)
 VALUES = 320 * 1024  # bytes of V and E at a time, which share the level-2 cache with S
 TILES = 16, 48  # at a time, at least and at most
-FEWEST = 12  # channels: with 8 the direct sum takes 0.6 to 0.9 of the time, see benchmarks/choice.csv
+FEWEST = 12  # channels: with 8 the direct sum takes 0.4 to 0.9 of the time, see benchmarks/choice.csv
 ITEMS = 8  # pieces of work to aim at; not the number of threads, on which no sum may depend
 
 
