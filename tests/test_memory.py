@@ -64,6 +64,29 @@ def test_what_waits_has_a_limit(monkeypatch):
     assert not block and memory.idle() == 0
 
 
+def test_a_block_serves_less_than_it_holds_but_not_far_less():
+    x = memory.empty((2**22,), np.dtype(np.uint8))
+    place = address(x)
+    del x
+    half = memory.empty((2**21,), np.dtype(np.uint8))
+    assert address(half) == place
+    assert half.size == 2**21
+    del half
+    assert address(memory.empty((2**22,), np.dtype(np.uint8))) == place  # it is whole again
+    quarter = memory.empty((2**20,), np.dtype(np.uint8))
+    assert address(quarter) != place
+
+
+def test_most_of_what_waits_goes_before_the_system_is_asked_for_more(monkeypatch):
+    monkeypatch.setattr(memory, "SPARE", 2**21)
+    arrays = [memory.empty((2**20,), np.dtype(np.uint8)) for _ in range(4)]
+    del arrays
+    assert memory.idle() == 4 * 2**20
+    x = memory.empty((2**24,), np.dtype(np.uint8))
+    assert memory.idle() == 0
+    assert x.size == 2**24
+
+
 def test_threads_never_share_a_block():
     wrong = []
 
