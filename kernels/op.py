@@ -64,7 +64,7 @@ class Op:
 
     def choose(self, case: Case) -> Variant:
         """The variant asked for, or the first that neither refuses nor declines the case."""
-        if case.algorithm == "auto":
+        if isinstance(case.algorithm, str) and case.algorithm == "auto":  # it is not checked yet
             for variant in self.variants:
                 if variant.refuses(*case.arguments, **case.parameters) is None and (
                     variant.declines is never or variant.declines(*case.arguments, **case.parameters) is None
