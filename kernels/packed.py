@@ -29,9 +29,9 @@ def pack(weight: Array) -> Array:
     """A read-only copy of a weight, for many calls: w' = w, to be given in the place of w.
 
     What the kernels of `conv2d`, `conv_transpose2d` and their input gradients rearrange a weight to (panels of filters,
-    Winograd's transform) is kept with the copy at its first use, for as long as the copy lives; results are the same
-    bit for bit. A weight that is to change must be packed anew. (`upconv.nn` needs none of this: its layers notice
-    changes.)
+    Winograd's transform) is kept with the copy at its first use, for as long as the copy lives. A variant's results are
+    the same bit for bit; "auto" may choose another one, since what is kept costs nothing. A weight that is to change
+    must be packed anew. (`upconv.nn` needs none of this: its layers notice changes.)
 
     weight: (K, C, kh, kw), float32 or float64. Returns an array of its shape, dtype and strides (gaps apart).
 
