@@ -172,12 +172,23 @@ def test_errors_stay_within_the_bound(case, rng, dtype, format, activation, plan
         check(case, rng, dtype, format, activation)
 
 
-@settings(max_examples=60)
-@given(cases(), seeds, dtypes, vectors, st.sampled_from([*PLANS]))
-def test_errors_stay_within_the_bound_with_any_vectors(case, rng, dtype, name, plan):
+def check_any_vectors(case, rng, dtype, name, plan):
     with pytest.MonkeyPatch.context() as patch, planned(**PLANS[plan]):
         patch.setenv("UPCONV_VECTORS", name)
         check(case, rng, dtype)
+
+
+@settings(max_examples=60)
+@given(cases(), seeds, vectors, st.sampled_from([*PLANS]))
+def test_errors_stay_within_the_bound_with_any_vectors(case, rng, name, plan):
+    check_any_vectors(case, rng, np.float32, name, plan)
+
+
+@pytest.mark.slow  # to compile
+@settings(max_examples=60)
+@given(cases(), seeds, vectors, st.sampled_from([*PLANS]))
+def test_errors_stay_within_the_bound_with_any_vectors_in_float64(case, rng, name, plan):
+    check_any_vectors(case, rng, np.float64, name, plan)
 
 
 # As planned for real layers.
