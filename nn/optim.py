@@ -39,20 +39,34 @@ class Optimizer:
             if parameter.grad is None:
                 continue
             w = parameter.data
+            self._check(w, parameter.grad)
             state = self._state.get(parameter) or [np.zeros_like(w) for _ in range(states)]
             if state[0].dtype != w.dtype:  # the model was converted since the last step
                 state = [array.astype(w.dtype) for array in state]
             self._state[parameter] = state
-            if w.strides != state[0].strides:  # it has gaps
+            if state[0].shape != w.shape:
+                name = type(self).__name__
+                raise ValueError(f"{name}: a parameter of shape {state[0].shape} has become one of {w.shape}")
+            if w.strides != state[0].strides or not w.flags.aligned:  # it has gaps
                 moved.append((w, w := w.copy("K")))
             grad = parameter.grad
-            if grad.strides != w.strides or grad.dtype != w.dtype:
+            if grad.strides != w.strides or grad.dtype != w.dtype or not grad.flags.aligned:
                 grad = np.empty_like(w)
                 grad[...] = parameter.grad
             rows.append((w, grad, *state))
         update(rule, rows, [constants(parameter) for parameter in self.params if parameter.grad is not None])
         for given, w in moved:
             given[...] = w
+
+    def _check(self, w: Array, grad: Array) -> None:
+        """What the kernels take for granted."""
+        name = type(self).__name__
+        if w.dtype not in (np.float32, np.float64):
+            raise TypeError(f"{name}: a parameter has dtype {w.dtype.str}; native float32 or float64 is needed")
+        if not w.flags.writeable:
+            raise ValueError(f"{name}: a parameter of shape {w.shape} is read-only; give a copy")
+        if grad.shape != w.shape:
+            raise ValueError(f"{name}: a parameter of shape {w.shape} has a gradient of shape {grad.shape}")
 
 
 class SGD(Optimizer):

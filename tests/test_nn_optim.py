@@ -110,3 +110,53 @@ def test_a_parameter_given_twice_is_stepped_once():
 def test_what_optimisers_refuse(make, error, match):
     with pytest.raises(error, match=match):
         make([nn.Parameter(np.ones(1))])
+
+
+@pytest.mark.parametrize("make", [lambda p: nn.SGD(p, lr=0.1, momentum=0.9), nn.Adam])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda x: np.pad(x, ((0, 0), (1, 2)))[:, 1:-2],
+        lambda x: x[::-1, ::-1].copy()[::-1, ::-1],
+        lambda x: np.frombuffer(b"0" + x.tobytes(), np.uint8).copy()[1:].view(x.dtype).reshape(x.shape),
+    ],
+)
+def test_any_memory_gives_the_same_steps(make, spoil):
+    plain = np.arange(12, dtype=np.float32).reshape(3, 4)
+    weights = [nn.Parameter(plain.copy()), nn.Parameter(spoil(plain)), nn.Parameter(plain.copy())]
+    optimizer, grad = make(weights), (plain - 5) / 3
+    held = weights[1].data
+    for _ in range(3):
+        for weight, each in zip(weights, (grad, grad, spoil(grad)), strict=True):
+            weight.grad = each.copy() if each is grad else each
+        optimizer.step()
+    assert weights[1].data is held
+    for weight in weights[1:]:
+        np.testing.assert_array_equal(weight.data, weights[0].data)
+
+
+@pytest.mark.parametrize("make", [lambda p: nn.SGD(p, lr=0.1), nn.Adam])
+def test_steps_refuse_what_cannot_be_updated_and_leave_it_alone(make):
+    def step(data, grad):
+        weight = nn.Parameter(data)
+        weight.grad = grad
+        make([weight]).step()
+
+    read_only = np.ones(3)
+    read_only.flags.writeable = False
+    with pytest.raises(ValueError, match=r"a parameter of shape \(3,\) is read-only"):
+        step(read_only, np.ones(3))
+    assert (read_only == 1).all()
+    with pytest.raises(TypeError, match="a parameter has dtype <f2; native float32 or float64 is needed"):
+        step(np.ones(3, np.float16), np.ones(3, np.float16))
+    with pytest.raises(TypeError, match="a parameter has dtype >f4"):
+        step(np.ones(3, ">f4"), np.ones(3, ">f4"))
+    with pytest.raises(ValueError, match=r"a parameter of shape \(3,\) has a gradient of shape \(2,\)"):
+        step(np.ones(3), np.ones(2))
+    weight = nn.Parameter(np.ones(3))
+    optimizer, weight.grad = make([weight]), np.ones(3)
+    optimizer.step()
+    weight.data, weight.grad = np.ones(5), np.ones(5)
+    with pytest.raises(ValueError, match=r"a parameter of shape \(3,\) has become one of \(5,\)"):
+        optimizer.step()
+    assert (weight.data == 1).all()
