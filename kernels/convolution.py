@@ -33,6 +33,7 @@ def flops_of(grad_shape: Shape, weight_shape: Shape) -> int:
 
 @operator(
     reference=reference.conv2d_input,
+    by_shape=True,
     variants=[
         Variant("grouped", grouped.convolve_input, grouped.refuses_turned, grouped.describe),
         Variant(
@@ -82,6 +83,7 @@ def conv2d_input(
 
 @operator(
     reference=reference.conv2d_weight,
+    by_shape=True,
     variants=[
         Variant("grouped", grouped.convolve_weight, grouped.refuses_sums, grouped.describe),
         Variant(
@@ -140,6 +142,7 @@ def conv2d_weight(
 
 @operator(
     reference=reference.conv2d,
+    by_shape=True,
     variants=[
         Variant("grouped", grouped.convolve, grouped.refuses, grouped.describe),
         Variant("dots", dots.convolve, dots.refuses, dots.describe),

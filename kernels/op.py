@@ -12,7 +12,7 @@ A variant is called as `run(outputs, *arguments, **parameters)`, the reference a
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, wraps
 from math import prod
 from typing import Any, ParamSpec
@@ -22,6 +22,7 @@ import numpy as np
 from . import layout
 from .arguments import Arguments
 from .case import Case, Cost
+from .known import MOST, Known, known, likeness
 from .layout import Array
 
 P = ParamSpec("P")
@@ -54,13 +55,18 @@ class Variant:
 
 @dataclass
 class Op:
-    """An operator: its rule, its definition, its kernels and its gradients."""
+    """An operator: its rule, its definition, its kernels and its gradients.
+
+    by_shape: neither the rule nor the choice of a variant looks at numbers in arrays.
+    """
 
     name: str
     rule: Callable[..., Case]
     reference: Callable[..., Any]
     variants: Sequence[Variant]
     gradients: dict[Any, Callable[..., Any]]  # argument name, or a tuple of them -> the operator of the gradients
+    by_shape: bool = False
+    known: dict[Any, Known] = field(default_factory=dict)  # calls by their likeness
 
     def choose(self, case: Case) -> Variant:
         """The variant asked for, or the first that neither refuses nor declines the case."""
@@ -83,7 +89,21 @@ class Op:
         return Variant("reference", self._run_reference)
 
     def prepare(self, *args: Any, **kwargs: Any) -> tuple[Case, Variant]:
-        """Validate and choose."""
+        """Validate and choose, or remember."""
+        like = likeness(args, kwargs) if self.by_shape else None
+        if like is not None:
+            before = self.known.get(like)
+            if before is not None:
+                return before.renewed(args, kwargs), before.variant
+        case, variant = self._prepare(*args, **kwargs)
+        remembered = None if like is None else known(case, variant, args, kwargs)
+        if remembered is not None:
+            if len(self.known) >= MOST:
+                self.known.clear()
+            self.known[like] = remembered
+        return case, variant
+
+    def _prepare(self, *args: Any, **kwargs: Any) -> tuple[Case, Variant]:
         case = self.rule(*args, **kwargs)
         for output in case.outputs:
             if prod(output.shape) * output.dtype.itemsize >= 2**63:
@@ -171,11 +191,12 @@ def operator(
     reference: Callable[..., Any],
     variants: Sequence[Variant],
     gradients: dict[Any, Callable[..., Any]] | None = None,
+    by_shape: bool = False,
 ) -> Callable[[Callable[P, Case]], Callable[P, Any]]:
     """Declare an operator by its rule: see the module's docstring."""
 
     def declare(rule: Callable[P, Case]) -> Callable[P, Any]:
-        op = Op(rule.__name__, rule, reference, variants, gradients or {})
+        op = Op(rule.__name__, rule, reference, variants, gradients or {}, by_shape)
         OPERATORS[op.name] = op
         rule.__annotations__.pop("return", None)  # for help(): a rule returns its Case, the operator arrays
 

@@ -19,6 +19,7 @@ from .window import Window
 
 @operator(
     reference=reference.conv_transpose2d_input,
+    by_shape=True,
     variants=[
         Variant("grouped", grouped.transpose_input, grouped.refuses, grouped.describe),
         Variant("direct", cpu.transpose_input, describe=cpu.describe),
@@ -66,6 +67,7 @@ def conv_transpose2d_input(
 
 @operator(
     reference=reference.conv_transpose2d_weight,
+    by_shape=True,
     variants=[
         Variant("grouped", grouped.transpose_weight, grouped.refuses_sums, grouped.describe),
         Variant("direct", cpu.transpose_weight, describe=cpu.describe_sums),
@@ -129,6 +131,7 @@ def _transposed_grad(check: Arguments, grad: Array, window: Window, leading: Sha
 
 @operator(
     reference=reference.conv_transpose2d,
+    by_shape=True,
     variants=[
         Variant("grouped", grouped.transpose, grouped.refuses_turned, grouped.describe),
         Variant("direct", cpu.transpose, describe=cpu.describe_turned),
