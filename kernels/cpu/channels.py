@@ -13,7 +13,7 @@ from ..layout import Array
 from . import machine
 from .jit import inlined, prefetch_read
 from .machine import LINE
-from .stream import streams
+from .stream import far, streams
 from .vector import INT, Words
 
 STAGE = 8192  # bytes of a result that a thread gathers in its first-level cache, to write them past the caches
@@ -40,13 +40,13 @@ def placed(lanes: int, x: Array, *results: Array) -> tuple[bool, tuple[int, int,
     """How x is read and results of one shape are written, of which a kernel computes blocks of `lanes` channels.
 
     (straight, (*`staged`, windows ahead)): straight is True where results go past the caches from registers, as whole
-    cache lines; for windows so far ahead `fetch` is called, where x is too large to be in the caches.
+    cache lines; for windows so far ahead `fetch` is called, where x is not near.
     """
     pixels, stream = staged(results[0])
     straight = bool(stream) and results[0].shape[1] % lanes == 0
     straight = straight and all(each.__array_interface__["data"][0] % LINE == 0 for each in results)
     straight = straight and all(lanes * each.itemsize % LINE == 0 for each in results)
-    return straight, (pixels, int(stream and not straight), AHEAD if streams(x.nbytes) else 0)
+    return straight, (pixels, int(stream and not straight), AHEAD if far(x.nbytes) else 0)
 
 
 def bands(rows: int, ratio: int = 1) -> tuple[int, tuple[int, int]]:
@@ -224,7 +224,8 @@ def end_tap(start, step, taps, length):  # type: ignore[no-untyped-def]
 def fetch(start, row, rows, column, columns, width, pixel):  # type: ignore[no-untyped-def]
     """Ask for so many columns of so many rows that lie `row` bytes apart, if a map of `width` columns has them.
 
-    So near ahead it nearly halved the time of overlapping windows, which wait for memory; stages ahead it cost time.
+    So near ahead it nearly halved the time of overlapping windows, and of any in a network, which wait for memory;
+    stages ahead it cost time.
     """
     if column + columns <= width:
         for t in range(rows):

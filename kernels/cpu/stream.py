@@ -17,6 +17,13 @@ from .vector import Words
 
 LARGE = 24 * 2**20  # bytes of a result from which on it is faster, beside 32 MiB of cache; at 16 it cost a fifth
 
+FAR = 8 * 2**20  # bytes of a map from which on it pays to ask for what is read next
+
+
+def far(nbytes: int) -> bool:
+    """True where a map of `nbytes` bytes is probably in no cache near the core, whatever has been computed before."""
+    return nbytes >= FAR
+
 
 def streams(nbytes: int) -> bool:
     """True where a result of `nbytes` bytes is to be written past the caches."""

@@ -16,7 +16,7 @@ from .patches import gather
 from .tile import Tile
 from .winograd_transform import INPUT, TILE, data, gradients
 
-AHEAD = 2  # tiles: prefetching maps saved 8 % of whole layers
+AHEAD = 3  # tiles: prefetching maps saved 8 % of whole layers
 
 Grid = tuple[int, int, int, int]  # rows and columns of tiles in a map, rows and columns of maps in an image
 
