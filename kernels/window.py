@@ -31,6 +31,11 @@ class Window:
         return self.kernel[0] * self.kernel[1]
 
     @property
+    def pointwise(self) -> bool:
+        """True where every pixel is a window of its own."""
+        return self.kernel == self.stride == (1, 1) and self.padding == ((0, 0), (0, 0))
+
+    @property
     def spare(self) -> Pair:
         """By how much less than this a transposed map may be larger than it needs: max(stride, dilation)."""
         (sh, sw), (dh, dw) = self.stride, self.dilation

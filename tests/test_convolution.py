@@ -21,7 +21,7 @@ activations = st.sampled_from((None, "relu"))
 def small_blocks():
     """Plans cut into chunks and blocks so small that small maps have many."""
     constants = {
-        correlation: {"CHANNELS": 5, "PATCH": 1024, "PIXELS": 8, "ITEMS": 3, "MERGED": 24},
+        correlation: {"CHANNELS": 5, "PATCH": 1024, "PIXELS": 8, "ITEMS": 3, "MERGED": 24, "WHOLE": 0},
         gradient: {"CHANNELS": 5, "FILTERS": 16, "PATCH": 1024, "ITEMS": 3, "MERGED": 24},
         patches: {"COLUMNS": 5},
     }

@@ -18,6 +18,7 @@ from .packing import PACKED, packed_panels
 from .parallel import SMALL_FLOPS, balanced, run, strided
 from .patches import framed, inside, pitch
 from .product import FIELDS, compiled
+from .stream import far
 
 CHANNELS = 256  # summed at a time: a panel of 9 x 256 x 32 weights (295 kB) stays in the level-2 cache
 STEPS = 9 * CHANNELS  # of a panel: more channels where there are fewer taps
@@ -26,6 +27,7 @@ PIXELS = 2048  # most output pixels in a block
 ITEMS = 16  # pieces of work to aim at, so that threads finish together
 LEAST = 8 * 1152  # steps of a tile below which a piece of work costs more than it saves
 MERGED = 256  # bytes of channels up to which a row of taps is one run
+WHOLE = 128  # output pixels of a map that is not cut: threads share its filters
 CONFLICT = 2048  # pixels this many bytes apart (or a multiple) share too few sets of the level-1 cache
 
 
@@ -43,6 +45,10 @@ class Filters:
     inner: int
     jump: int = 0
     output_jump: int = 0
+
+    def beside(self, count: int, size: int) -> int:
+        """How many of `count` filters lie side by side in an output of numbers of `size` bytes."""
+        return self.inner if self.output_jump > self.inner * size else count
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,10 @@ def plan(
     size = dtype.itemsize
     parts, stride, dilation = cut(size, y_shape, y_strides, weight_shape, weight_strides, window, groups)
     channels, most = x_shape[1] // groups, max(part.shape[1] // groups for part in parts)
-    shape = tile.product_tile(vectors, dtype, most)
+    outputs = sum(part.shape[0] * part.shape[2] * part.shape[3] for part in parts)
+    whole = len(parts) == 1 and outputs <= WHOLE
+    shape = tile.product_tile(vectors, dtype, min(part.filters.beside(most, size) for part in parts))
+    shape = tile.fitting(shape, outputs) if whole else shape
     most_taps = max(part.taps[0] * part.taps[1] for part in parts)
     chunk = min(channels, max(CHANNELS, STEPS // max(most_taps, 1)))
     # A run is what lies side by side in a patch: the channels of a pixel, or of a row of taps where they are few.
@@ -113,9 +122,8 @@ def plan(
     step = channels * size if merged else pitch(chunk, size)
     pixels = min(PATCH // (max(step, 1) * stride[0] * stride[1]), PIXELS)
     # Small maps: blocks of few tiles, so that fewer threads copy the same patch for different filters.
-    outputs = sum(part.shape[0] * part.shape[2] * part.shape[3] for part in parts)
     least = max(3, min(8, LEAST // max(most_taps * chunk, 1)))
-    pixels = max(min(pixels, 2 * outputs // ITEMS), least * shape.rows)
+    pixels = max(min(pixels, 2 * outputs // ITEMS), 2 * WHOLE if whole else least * shape.rows)
 
     items: list[tuple[int, ...]] = []
     packing: list[tuple[int, ...]] = []
@@ -131,7 +139,7 @@ def plan(
         kh, kw = part.taps
         if kh * kw > 1 and x_pixel * stride[1] % CONFLICT == 0:
             inner[0] = (0, 0)
-        blocks = framed(n, (size_of_y[0], size_of_y[1]), (inner[0], inner[1]), pixels)
+        blocks = framed(n, (size_of_y[0], size_of_y[1]), (inner[0], inner[1]), pixels, shape.rows)
         shares = -(-ITEMS // max(1, len(blocks) * len(parts) * groups))
         of_group = panels * shape.columns * channels * kh * kw * size
         order = filters, part.filters.inner, part.filters.output_jump
@@ -170,7 +178,7 @@ def plan(
         address=table.ctypes.data,
         packed=packed,
         packing=packing_table,
-        order=("direct", shape.name, channels, chunk, packing_table.tobytes()),
+        order=("direct", shape.columns, channels, chunk, packing_table.tobytes()),
         sizes=(channels, most_panels, chunk, step),
         room=room,
         spare=spare,
@@ -182,6 +190,12 @@ def plan(
         no_bias=zeros,
         no_bias_address=zeros.ctypes.data,
     )
+
+
+def evenly_spaced(x: Array) -> bool:
+    """True where the pixels of all rows and images are the same distance apart."""
+    n, _, h, w = x.shape
+    return (h == 1 or x.strides[2] == w * x.strides[3]) and (n == 1 or x.strides[0] == h * w * x.strides[3])
 
 
 def correlate(
@@ -197,7 +211,10 @@ def correlate(
     """Compute the correlations that `cut` gives for these shapes: all parts of y, of the channels-last map x."""
     if not y.size:
         return
-    shapes = x.shape, x.strides[3], y.shape, y.strides, weight.shape, weight.strides
+    x_shape, y_shape = x.shape, y.shape
+    if window.pointwise and evenly_spaced(x) and evenly_spaced(y):  # one row, whatever its length, fills its tiles
+        x_shape, y_shape = ((1, a.shape[1], 1, a.size // a.shape[1]) for a in (x, y))
+    shapes = x_shape, x.strides[3], y_shape, y.strides, weight.shape, weight.strides
     made = plan(cut, machine.vectors(), x.dtype, *shapes, window, groups)
     channels, _, chunk, _ = made.sizes
     columns = made.shape.columns
@@ -216,13 +233,13 @@ def correlate(
         y.ctypes.data,
         weights,
         biases,
-        x.shape[2:],
+        x_shape[2:],
         made.stride,
         made.dilation,
         made.sizes,
         made.room,
         made.spare,
-        (made.merged, activation == "relu"),
+        (made.merged, activation == "relu", far(x.nbytes)),
         scratch=made.scratch,
         small=made.small,
     )

@@ -3,9 +3,10 @@
 from functools import cache
 from typing import Any
 
-from . import tile
 from .jit import VIEWS, claim, integers, kernel, prefetch_read
+from .outer_tile import of_pixels
 from .patches import gather
+from .tile import Tile
 
 PIXELS = 64  # summed before a tile of sums is written back; their gradients stay in the level-1 cache
 ITEM = 7  # blocks (from, to), split, group, chunk of channels, panels (from, to)
@@ -13,9 +14,9 @@ BLOCK = 8  # images, rows, columns (from, to), and the rows and columns of its p
 
 
 @cache
-def compiled(shape: tile.Tile, turned: bool) -> Any:
+def compiled(shape: Tile, turned: bool) -> Any:
     """The kernel for one shape of tile; turned: its rows are filters and its columns channels, not the reverse."""
-    add, copy_patch = tile.outer(shape), gather(shape.dtype)
+    add, copy_patch = of_pixels(shape), gather(shape.dtype)
     view = VIEWS[shape.dtype.name]
     ALONG, ACROSS = (shape.columns, shape.rows) if turned else (shape.rows, shape.columns)
     SIZE = shape.dtype.itemsize
@@ -118,7 +119,7 @@ def compiled(shape: tile.Tile, turned: bool) -> Any:
 
 
 @cache
-def unpack(shape: tile.Tile, turned: bool) -> Any:
+def unpack(shape: Tile, turned: bool) -> Any:
     """Add the splits in order, and put the sums where the weight has them."""
     view = VIEWS[shape.dtype.name]
     ALONG, ACROSS = (shape.columns, shape.rows) if turned else (shape.rows, shape.columns)

@@ -21,11 +21,17 @@ Block = tuple[int, int, int, int, int, int]  # images, rows and columns: from, t
 COLUMNS = 96  # widest block, in output pixels
 
 
-def blocks(images: int, rows: Pair, columns: Pair, pixels: int) -> list[Block]:
-    """Cut rows and columns (from, to) of all images into blocks of about `pixels`, joining the images of small maps."""
+def blocks(images: int, rows: Pair, columns: Pair, pixels: int, unit: int = 1) -> list[Block]:
+    """Cut rows and columns (from, to) of all images into blocks of about `pixels`, joining the images of small maps.
+
+    A single row is cut into multiples of `unit`.
+    """
     h, w = rows[1] - rows[0], columns[1] - columns[0]
     if not images * h * w:
         return []
+    if images == h == 1:
+        ends = [(unit * a, min(unit * b, w)) for a, b in evenly(-(-w // unit), -(-w // pixels))]
+        return [(0, 1, *rows, columns[0] + a, columns[0] + b) for a, b in ends]
     if 2 * h * w <= pixels:
         return [(*part, *rows, *columns) for part in balanced(images, pixels // (h * w))]
     across = balanced(w, COLUMNS)
@@ -55,21 +61,21 @@ def inside(origin: int, taps: int, dilation: int, stride: int, length: int, outp
     return begin, min(max(begin, end), outputs)
 
 
-def framed(images: int, size: Pair, inner: tuple[Pair, Pair], pixels: int) -> list[tuple[Block, bool]]:
+def framed(images: int, size: Pair, inner: tuple[Pair, Pair], pixels: int, unit: int = 1) -> list[tuple[Block, bool]]:
     """Blocks of an output map, and whether each needs a patch: those around the `inner` rows and columns do."""
     (h, w), (rows, columns) = size, inner
     if 2 * h * w <= pixels or (rows[1] - rows[0]) * (columns[1] - columns[0]) * 2 < h * w:
         whole = inner == ((0, h), (0, w))
-        return [(block, not whole) for block in blocks(images, (0, h), (0, w), pixels)]
+        return [(block, not whole) for block in blocks(images, (0, h), (0, w), pixels, unit)]
     frame = [
         ((0, rows[0]), (0, w)),
         ((rows[1], h), (0, w)),
         (rows, (0, columns[0])),
         (rows, (columns[1], w)),
     ]
-    middle = [(block, False) for block in blocks(images, rows, columns, pixels)]
+    middle = [(block, False) for block in blocks(images, rows, columns, pixels, unit)]
     # The small blocks last: threads finish together.
-    return middle + [(block, True) for part in frame for block in blocks(images, *part, pixels)]
+    return middle + [(block, True) for part in frame for block in blocks(images, *part, pixels, unit)]
 
 
 def pitch(channels: int, size: int) -> int:

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from itertools import groupby, product
 from math import gcd
 
+import numpy as np
+
 from ..layout import Shape
 from ..window import Pair, Window
-from . import machine
+from . import machine, tile
 from .correlation import Filters, Part
 
 
@@ -85,9 +87,10 @@ def phased(
     """A transposed convolution: a correlation for each phase of the output."""
     channels, filters = shape[0] // groups, shape[1]
     pixel = y_strides[3]
-    lines = 2 * machine.vectors().width  # filters of a panel must not be torn apart
     dense = pixel == filters * size
-    joined = groups == 1 and (dense or (filters * size % lines == 0 and 0 < pixel <= 4 * filters * size))
+    panel = tile.product_tile(machine.vectors(), np.dtype(f"float{8 * size}"), filters).columns
+    whole_panels = filters % panel == 0  # or their filters would be torn apart
+    joined = groups == 1 and (dense or (whole_panels and 0 < pixel <= 4 * filters * size))
     common = [gcd(s, d) for s, d in zip(window.stride, window.dilation, strict=True)]
     steps = [s // g for s, g in zip(window.stride, common, strict=True)]
     parts = []

@@ -5,10 +5,12 @@ from typing import Any
 
 from . import tile
 from .jit import VIEWS, claim, integers, kernel, prefetch_read, prefetch_write
+from .machine import LINE
 from .patches import gather
 
-# Steps per output up to which a tile waits for memory, and gains from prefetching the next one's (a third for 16 -> 16
-# channels, 1x1). Above, prefetching costs 3 to 5 % (64 to 256 channels, 3x3).
+# Steps per output up to which a tile waits for the memory that it writes, and gains from asking for the next one's: a
+# third in networks, whose maps are in no cache. What it reads is asked for only where that is far: it costs a fifth
+# where it is not.
 LIGHT = 160
 
 # An item: images, rows, columns and panels (from, to); group; bytes to its weights and outputs; bytes between output
@@ -32,7 +34,7 @@ def compiled(shape: tile.Tile) -> Any:
         work, scratch, count, items, x, y, weight, bias, map_size, stride, dilation, sizes, room, spare_row_bytes, flags
     ):
         channels, most_panels, chunk, step = sizes
-        merged, rectify = flags
+        merged, rectify, distant = flags
         # scratch: where each pixel is read and written, the runs' distances, rows for what no pixel wants, the patch
         reads, writes = scratch, scratch + 8 * room[0]
         offsets = writes + 8 * room[0]
@@ -90,7 +92,8 @@ def compiled(shape: tile.Tile) -> Any:
                     else:
                         offset[t] = a * dilation[0] * x[2] + b * dilation[1] * x[3] + done * SIZE
                 rectified = rectify and done + now >= channels
-                light = 0 < kh * kw * now <= LIGHT
+                light = kh * kw * now <= LIGHT
+                few = distant and not patched and LINE <= now * SIZE <= 2 * LINE
                 for step_number in range(tiles * (last - first)):  # a tile's pixels, read once, meet all filters
                     t, panel = step_number // (last - first), first + step_number % (last - first)
                     w = weights + (done * panels + panel * now) * kh * kw * COLUMNS * SIZE
@@ -100,10 +103,10 @@ def compiled(shape: tile.Tile) -> Any:
                     at = 8 * t * ROWS
                     if light and t + 1 < tiles:
                         for r in range((t + 1) * ROWS, (t + 2) * ROWS):
-                            if not patched and panel == first:
-                                for line in range(0, now * SIZE, 64):
-                                    prefetch_read(read[r] + offset[runs - 1] + line)
-                            for line in range(0, valid * SIZE, 64):
+                            if few and panel == first:
+                                prefetch_read(read[r] + offset[runs - 1])
+                                prefetch_read(read[r] + offset[runs - 1] + now * SIZE - 1)
+                            for line in range(0, COLUMNS * SIZE, LINE):
                                 prefetch_write(write[r] + column + line)
                     if valid == COLUMNS:
                         multiply(reads + at, runs, offsets, length, w, start, writes + at, column, done > 0, rectified)

@@ -4,7 +4,7 @@ A tile is `rows` x `vectors` accumulators that stay in registers. It knows addre
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -56,17 +56,10 @@ def product_tile(vectors: Vectors, dtype: np.dtype, columns: int) -> Tile:
     return Tile(dtype, lanes, rows[best], best)
 
 
-def outer_tile(vectors: Vectors, dtype: np.dtype, rows: int, columns: int) -> Tile:
-    """The tile for sums of outer products of `rows` numbers with `columns` numbers."""
-    lanes = vectors.lanes(dtype)
-    wide = columns / lanes
-    if wide <= 1:
-        most = 16 if vectors.registers == 32 else 12
-        return Tile(dtype, lanes, next((count for count in (4, 8) if rows <= count), most), 1)
-    if vectors.registers == 16:
-        return Tile(dtype, lanes, 6, 2)
-    count = 3 if wide % 3 == 0 else 4 if wide >= 4 else 2
-    return Tile(dtype, lanes, {2: 8, 3: 8, 4: 4}[count], count)
+def fitting(tile: Tile, rows: int) -> Tile:
+    """A tile for `rows` rows in all, of the same width: a little lower where less of the last is empty then."""
+    lower = tile.rows * 5 // 6  # 50 rows instead of 60 for the 49 pixels of a 7 x 7 map
+    return replace(tile, rows=lower) if -(-rows // lower) * lower < -(-rows // tile.rows) * tile.rows else tile
 
 
 @cache
@@ -210,97 +203,3 @@ def _emit_panels(words: Words, tile: Tile, x: Any, step: Any, chunks: Any, w: An
     _, (_, _, *sums) = words.loop(words.integer(0), chunks, 1, [x, w, *sums], chunk)
     for i in cells:
         words.store(sums[i], y, i * vector)
-
-
-@cache
-def outer(tile: Tile) -> Callable[..., Any]:
-    """z[r, :] = start[r, :] + sum over pixels p of x[p][offset + r] * g[p][column + :], in this order.
-
-    An intrinsic (x, offset, g, column, pixels, z, accumulate):
-    x, g: addresses of `pixels` addresses each; offset, column: bytes added to each. z: address of the packed
-    (rows, columns) sums; start is z itself where accumulate is set, else 0.
-    """
-
-    @intrinsic
-    def add(typing_context, x, offset, g, column, pixels, z, accumulate):  # type: ignore[no-untyped-def]
-        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            words = Words(builder, tile.dtype, tile.lanes)
-            _emit_outer(words, tile, *arguments)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 7), emit
-
-    return add
-
-
-def _emit_outer(
-    words: Words, tile: Tile, x: Any, offset: Any, g: Any, column: Any, pixels: Any, z: Any, accumulate: Any
-) -> None:
-    builder = words.builder
-    step = words.lanes * words.size
-    cells = range(tile.rows * tile.vectors)
-
-    def body(p: Any, *sums: Any) -> list[Any]:
-        current = list(sums)
-        left = builder.add(words.load_integer(builder.add(x, p)), offset)
-        right = builder.add(words.load_integer(builder.add(g, p)), column)
-        factors = [words.load(right, v * step) for v in range(tile.vectors)]
-        for r in range(tile.rows):
-            value = words.broadcast(left, r * words.size)
-            for v in range(tile.vectors):
-                i = r * tile.vectors + v
-                current[i] = words.multiply_add(value, factors[v], current[i])
-        return current
-
-    sums = words.choose(
-        accumulate, lambda: [words.load(z, i * step) for i in cells], lambda: [words.zero() for _ in cells]
-    )
-    end = builder.mul(pixels, words.integer(8))
-    _, sums = words.loop(words.integer(0), end, 8, sums, body)
-    for i in cells:
-        words.store(sums[i], z, i * step)
-
-
-@cache
-def sums(tile: Tile) -> Callable[..., Any]:
-    """z[r, :] = start[r, :] + sum over t of x[t, r] * g[t, :], in this order.
-
-    An intrinsic (x, x_step, g, g_step, count, z, accumulate): addresses, and bytes from one t to the next of `count`.
-    z: packed (rows, columns). start is z itself where accumulate is set, else 0.
-    """
-
-    @intrinsic
-    def add(typing_context, x, x_step, g, g_step, count, z, accumulate):  # type: ignore[no-untyped-def]
-        def emit(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-            words = Words(builder, tile.dtype, tile.lanes)
-            _emit_sums(words, tile, *arguments)
-            return context.get_dummy_value()
-
-        return types.void(*[types.intp] * 7), emit
-
-    return add
-
-
-def _emit_sums(
-    words: Words, tile: Tile, x: Any, x_step: Any, g: Any, g_step: Any, count: Any, z: Any, accumulate: Any
-) -> None:
-    builder = words.builder
-    step = words.lanes * words.size
-    cells = range(tile.rows * tile.vectors)
-
-    def body(t: Any, x: Any, g: Any, *sums: Any) -> list[Any]:
-        current = list(sums)
-        factors = [words.load(g, v * step) for v in range(tile.vectors)]
-        for r in range(tile.rows):
-            value = words.broadcast(x, r * words.size)
-            for v in range(tile.vectors):
-                i = r * tile.vectors + v
-                current[i] = words.multiply_add(value, factors[v], current[i])
-        return [builder.add(x, x_step), builder.add(g, g_step), *current]
-
-    sums = words.choose(
-        accumulate, lambda: [words.load(z, i * step) for i in cells], lambda: [words.zero() for _ in cells]
-    )
-    _, (_, _, *sums) = words.loop(words.integer(0), count, 1, [x, g, *sums], body)
-    for i in cells:
-        words.store(sums[i], z, i * step)

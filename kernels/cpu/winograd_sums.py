@@ -8,8 +8,8 @@ grows by E' V; all three share the level-2 cache.
 from functools import cache
 from typing import Any
 
-from . import tile
 from .jit import VIEWS, claim, inlined, kernel
+from .outer_tile import evenly_spaced
 from .tile import Tile
 from .winograd_tiles import spread
 from .winograd_transform import INPUT, POINTS, TILE, weights
@@ -39,7 +39,7 @@ def sum_kernel(shape: Tile) -> Any:
     LANES, ROWS, COLUMNS, SIZE = shape.lanes, shape.rows, shape.columns, shape.dtype.itemsize
     rows = Tile(shape.dtype, shape.lanes, 1, 1)  # tiles one behind the other
     transform_data, transform_gradients = spread(rows, INPUT), spread(rows, TILE)
-    add, finish_row = tile.sums(shape), finish(shape)
+    add, finish_row = evenly_spaced(shape), finish(shape)
 
     @kernel(f"winograd_sums-{shape.name}")
     def winograd_sums(  # type: ignore[no-untyped-def]

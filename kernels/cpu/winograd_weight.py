@@ -21,6 +21,7 @@ from ..layout import Array, Shape
 from ..window import Pair, Sides
 from . import machine, tile
 from .machine import LINE
+from .outer_tile import outer_tile
 from .packing import aligned
 from .parallel import SMALL_FLOPS, run, strided
 from .winograd import error_bound, refuses_shape, spaced
@@ -62,7 +63,7 @@ def _equal(total: int, most: int, unit: int) -> int:
 def plan(vectors: machine.Vectors, dtype: np.dtype, channels: int, pixels: Shape, filters: int, dilation: Pair) -> Plan:
     """Plan the gradient from N x H x W `pixels` of `filters`."""
     size = dtype.itemsize
-    shape = tile.outer_tile(vectors, dtype, min(filters, FILTERS), min(channels, CHANNELS))
+    shape = outer_tile(vectors, dtype, min(filters, FILTERS), min(channels, CHANNELS))
     rows, columns, lanes = shape.rows, shape.columns, shape.lanes
     grid, tiles = tiled(pixels, dilation)
     some_filters, some_channels = _equal(filters, FILTERS, rows), _equal(channels, CHANNELS, columns)
