@@ -147,50 +147,22 @@ def correlate(
     if not y.size:
         return
     made = plan(machine.vectors(), x.dtype, x.shape, y.shape, dilation)
-    shape, filters = made.shape, weight.shape[:2]
+    shape = made.shape
     biases = np.zeros(made.panels * shape.columns, x.dtype)
     if bias is not None:
         biases[: bias.size] = bias
-    weights = weight.ctypes.data, *weight.strides
-    maps, rectify = (strided(y), y.shape[2:]), activation == "relu"
+    weights, filters = (weight.ctypes.data, *weight.strides), weight.shape[:2]
+    geometry = filters, made.grid, origin, dilation, made.tiles
+    data, maps = (strided(x), x.shape[2:]), (strided(y), y.shape[2:])
+    after = biases.ctypes.data, geometry, made.apart, made.room, activation == "relu"
     patch = INPUT * INPUT * -(-x.shape[1] // shape.lanes) * shape.lanes * x.itemsize
-    data = strided(x), x.shape[2:]
     if made.groups:
         _values, shared = aligned(made.shared)
-        run(
-            data_kernel(shape),
-            -(-made.tiles // shape.rows),
-            shared,
-            made.apart[0],
-            made.groups,
-            *data,
-            filters,
-            made.grid,
-            origin,
-            dilation,
-            made.tiles,
-            scratch=patch,
-            small=made.small,
-        )
-        run(
-            by_filters(shape),
-            made.items,
-            shared,
-            made.groups,
-            *maps,
-            weights,
-            biases.ctypes.data,
-            filters,
-            made.grid,
-            dilation,
-            made.tiles,
-            made.chunk,
-            made.apart,
-            made.room,
-            rectify,
-            scratch=made.scratch,
-            small=made.small,
-        )
+        blocks = -(-made.tiles // shape.rows)
+        spread = shared, made.apart[0], made.groups, *data, geometry
+        run(data_kernel(shape), blocks, *spread, scratch=patch, small=made.small)
+        panels = shared, made.groups, *maps, weights, made.chunk, *after
+        run(by_filters(shape), made.items, *panels, scratch=made.scratch, small=made.small)
         return
 
     def transformed() -> tuple[Array, int]:
@@ -201,24 +173,7 @@ def correlate(
         return memory, address
 
     _values, shared = kept(given, ("winograd", shape.name, weight is given), transformed)
-    run(
-        by_tiles(shape),
-        made.items,
-        *data,
-        *maps,
-        shared,
-        biases.ctypes.data,
-        filters,
-        made.grid,
-        origin,
-        dilation,
-        made.tiles,
-        made.apart,
-        made.room,
-        rectify,
-        scratch=made.scratch,
-        small=made.small,
-    )
+    run(by_tiles(shape), made.items, *data, *maps, shared, *after, scratch=made.scratch, small=made.small)
 
 
 def convolve(

@@ -1,4 +1,8 @@
-"""The kernels of Winograd's convolution: `winograd` plans when which one runs."""
+"""The kernels of Winograd's convolution: `winograd` plans when which one runs.
+
+Their `geometry`: the weight's filters and channels, the grid of tiles, row and column of x under the first output, the
+dilation, and the number of tiles.
+"""
 
 from functools import cache
 from typing import Any
@@ -16,8 +20,8 @@ def data_kernel(shape: Tile) -> Any:
     VECTOR = LANES * shape.dtype.itemsize
 
     @kernel(f"winograd_data-{shape.name}")
-    def winograd_data(work, scratch, count, v, apart, groups, x, size, sizes, grid, origin, dilation, tiles):  # type: ignore[no-untyped-def]
-        channels = sizes[1]
+    def winograd_data(work, scratch, count, v, apart, groups, x, size, geometry):  # type: ignore[no-untyped-def]
+        (_, channels), grid, origin, dilation, tiles = geometry
         block = (channels + LANES - 1) // LANES * ROWS * VECTOR
         number = claim(work)
         while number < count:
@@ -55,9 +59,9 @@ def by_tiles(shape: Tile) -> Any:
 
     @kernel(f"winograd_tiles-{shape.name}")
     def winograd_tiles(  # type: ignore[no-untyped-def]
-        work, scratch, count, x, x_size, y, y_size, u, bias, sizes, grid, origin, dilation, tiles, apart, room, rectify
+        work, scratch, count, x, x_size, y, y_size, u, bias, geometry, apart, room, rectify
     ):
-        number, channels = sizes
+        (number, channels), grid, origin, dilation, tiles = geometry
         chunks = (channels + LANES - 1) // LANES
         v, m, patch = scratch, scratch + room[0], scratch + room[0] + room[1]
         spare = patch + room[2]
@@ -90,25 +94,9 @@ def by_filters(shape: Tile) -> Any:
 
     @kernel(f"winograd_panels-{shape.name}")
     def winograd_panels(  # type: ignore[no-untyped-def]
-        work,
-        scratch,
-        count,
-        v,
-        groups,
-        y,
-        size,
-        weight,
-        bias,
-        sizes,
-        grid,
-        dilation,
-        tiles,
-        chunk,
-        apart,
-        room,
-        rectify,
+        work, scratch, count, v, groups, y, size, weight, chunk, bias, geometry, apart, room, rectify
     ):
-        number, channels = sizes
+        (number, channels), grid, _, dilation, tiles = geometry
         chunks = (channels + LANES - 1) // LANES
         u, m, taps = scratch, scratch + room[0], scratch + room[0] + room[1]
         spare = taps + room[2]
@@ -121,7 +109,7 @@ def by_filters(shape: Tile) -> Any:
             for done in range(0, chunks, chunk):
                 now = min(chunk, chunks - done)
                 begin, end = done * LANES, (done + now) * LANES
-                transform_filters(u, apart[1], weight, sizes, panel, begin, end, taps)
+                transform_filters(u, apart[1], weight, (number, channels), panel, begin, end, taps)
                 here = v + group * POINTS * apart[0] + done * ROWS * VECTOR
                 multiply(m, apart[2], here, apart[0], u, apart[1], last - first, now, block, done > 0)
             some = first, last
