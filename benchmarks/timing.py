@@ -9,6 +9,7 @@ from typing import Any
 
 SLOW = 0.5  # seconds
 SETTLE = 0.05  # seconds: after work, threads wait for more, at full speed: 33 ms in ONNX Runtime, 10 ms in PyTorch
+TURN, MOST = 0.01, 50  # seconds of a turn that short calls fill, and how many calls do: a few of them say little
 
 
 def interleaved(
@@ -18,7 +19,7 @@ def interleaved(
     budget: float = float("inf"),
     settle: float = SETTLE,
 ) -> list[float]:
-    """The median time of each candidate in seconds, from `rounds` of `calls` each, all candidates in every round.
+    """The median time of each candidate in seconds, from `rounds` of `calls` or more, all candidates in every round.
 
     They take turns, so that a clock that drifts or a neighbour that wakes meets all of them alike. Before its turn a
     candidate runs untimed until the threads of the one before, which still spin, have gone to sleep.
@@ -35,10 +36,11 @@ def interleaved(
         for candidate, mine in zip(candidates, times, strict=True):
             start = perf_counter()
             candidate()
-            slow = perf_counter() - start > SLOW
+            took = perf_counter() - start
             while perf_counter() < start + settle:
                 candidate()
-            for _ in range(1 if slow else calls):
+            fitting = min(MOST, int(TURN / max(took, 1e-9)))
+            for _ in range(1 if took > SLOW else max(calls, fitting)):
                 start = perf_counter()
                 candidate()
                 mine.append(perf_counter() - start)
