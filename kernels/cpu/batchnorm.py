@@ -5,7 +5,6 @@ from typing import Any
 import numpy as np
 
 from ..layout import Array
-from . import channelwise
 from .channelwise import combine, sums
 
 
@@ -39,7 +38,7 @@ def batch_norm_training(
     near = _double(x[0, :, 0, 0])
     near = np.where(np.isfinite(near), near, 0)
     with np.errstate(all="ignore"):
-        total, squares = sums(channelwise.moments, [x], [near], count=2)
+        total, squares = sums("moments", [x], [near])
         distance = total / count
         exact, spread = near + distance, np.maximum(squares / count - distance * distance, 0)
         mean[...], variance[...] = exact, spread
@@ -56,7 +55,7 @@ def batch_norm_input(
         return
     with np.errstate(all="ignore"):
         constants = [_double(mean), _scale(weight, variance, eps)]
-        total, products, _ = sums(channelwise.scaled_products, [x, grad, dx], constants, count=3)
+        total, products, _ = sums("scaled_products", [x, grad, dx], constants)
         dweight[...], dbias[...] = products * _scale(None, variance, eps), total
 
 
@@ -70,13 +69,13 @@ def batch_norm_training_input(
         return
     count = x.size // x.shape[1]
     with np.errstate(all="ignore"):
-        total, products, distances = sums(channelwise.products, [x, grad], [_double(mean)], count=3)
+        total, products, distances = sums("products", [x, grad], [_double(mean)])
         offset = distances / count  # of the true mean from the rounded one
         products -= offset * total
         inverse, a = _scale(None, variance, eps), _scale(weight, variance, eps)
         dweight[...], dbias[...] = products * inverse, total
         b = -a * inverse * inverse * products / count
-        combine(channelwise.gradient, [dx, grad, x], [a, b, _double(mean), -b * offset - a * total / count])
+        combine("gradient", [dx, x, grad], [a, b, _double(mean), -b * offset - a * total / count])
 
 
 def _double(values: Array) -> Array:
@@ -94,7 +93,7 @@ def _normalise(y: Array, x: Array, mean: Array, scale: Array, bias: Any, activat
     rounded = mean.astype(x.dtype)
     lost = np.where(rounded == mean, 0, (mean - rounded) * scale)
     combine(
-        channelwise.affine,
+        "affine",
         [y, x],
         [rounded, scale, (0 if bias is None else bias) - lost],
         rectified=activation == "relu",
