@@ -11,6 +11,7 @@ from . import mathematics
 from .blocks import FURTHER, LANES, Blocks, Kind, exponentials, loading, look_up, unloading
 from .elementwise import apply
 from .elementwise_loss import adding
+from .interleave import pixels
 from .jit import VIEWS, claim, integers, kernel
 from .stream import streams, write
 
@@ -80,6 +81,9 @@ def _gradient(
         parts = blocks.counted() if weight is None else blocks.sums(_counted, 1, weights.ctypes.data)[0]
         with np.errstate(all="ignore"):
             weights = (weights / np.float64(parts)).astype(scores.dtype)
+    if 0 <= ignore_index < len(weights):
+        weights = weights.copy()
+        weights[ignore_index] = 0
     blocks.run(make, result.ctypes.data, weights.ctypes.data, int(streams(result.nbytes)))
 
 
@@ -190,25 +194,34 @@ def _cross_entropy(kind: Kind) -> Any:
 @cache
 def _nll_input(kind: Kind) -> Any:
     """A kernel: the gradient, from weights that are divided already."""
-    dtype, *_ = kind
+    dtype, lanes, few = kind
     view, size, put = VIEWS[dtype.name], dtype.itemsize, write(dtype)
+    put_together = pixels(dtype, lanes, few)
 
-    @kernel(f"nll_loss_input-{dtype}")
+    @kernel(f"nll_loss_input-{dtype}x{lanes}-{few}")
     def nll_input(work, scratch, count, place, labels, shape, result, weights, stream):  # type: ignore[no-untyped-def]
-        _, columns, classes, most, _, ignored = shape
+        _, columns, classes, most, pitch, ignored = shape
         per_row, weight = (columns + most - 1) // most, view(weights, classes)
-        block = view(scratch, most * classes)
+        stage = scratch + few * pitch * size
+        block = view(stage, most * classes)
         item = claim(work)
         while item < count:
             row, first = item // per_row, item % per_row * most
             some = min(most, columns - first)
             start = row * columns + first
             label = integers(labels + start * 8, some)
-            block[:] = 0
-            for j in range(some):
-                if label[j] != ignored:
-                    block[j * classes + label[j]] = -weight[label[j]]
-            put(result + start * classes * size, scratch, some * classes, stream)
+            for k in range(few):  # numbers written one by one would not be there yet when vectors of them are read
+                plane, own = view(scratch + k * pitch * size, some), weight[k]
+                for j in range(some):
+                    plane[j] = -own if label[j] == k else 0
+            if few:
+                put_together(stage, scratch, pitch * size, classes, some)
+            else:
+                block[:] = 0
+                for j in range(some):
+                    if label[j] != ignored:
+                        block[j * classes + label[j]] = -weight[label[j]]
+            put(result + start * classes * size, stage, some * classes, stream)
             item = claim(work)
 
     return nll_input
