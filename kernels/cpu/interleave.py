@@ -16,7 +16,7 @@ from .vector import Words
 FEW = 4  # channels; from 8 on, turning squares over takes no more shuffles
 
 
-def _picked(words: Words, vectors: list[Any], places: list[int]) -> Any:
+def picked(words: Words, vectors: list[Any], places: list[int]) -> Any:
     """The numbers at `places` of the vectors, taken as one long one."""
     lanes, builder = words.lanes, words.builder
     result = vectors[0]
@@ -49,7 +49,7 @@ def _few(dtype: np.dtype, lanes: int, channels: int, *, apart: bool) -> Any:
                     places = [lane * channels + c for lane in range(lanes)]
                 else:
                     places = [at % channels * lanes + at // channels for at in flat]
-                words.store(_picked(words, vectors, places), builder.add(target, offset))
+                words.store(picked(words, vectors, places), builder.add(target, offset))
             return context.get_dummy_value()
 
         return types.void(*[types.intp] * 3), emit

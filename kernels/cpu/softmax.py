@@ -20,6 +20,7 @@ from .interleave import few, pixels, planes
 from .jit import claim, inlined, kernel, prefetch_read
 from .machine import LINE
 from .parallel import SMALL, run
+from .softmax_few import pixels_of_few
 from .stream import streams, write
 from .vector import Words
 
@@ -184,6 +185,8 @@ def _kernel(name: str, dtype: np.dtype, lanes: int, few: int | None) -> Any:
             return
         if across == channels * size:
             copy(stage, source, now * channels, 0)
+            for line in range(now * across, min(2 * now, left) * across, LINE):
+                prefetch_read(source + line)
         else:
             for p in range(now):
                 copy(stage + p * channels * size, source + p * across, channels, 0)
@@ -202,6 +205,8 @@ def _kernel(name: str, dtype: np.dtype, lanes: int, few: int | None) -> Any:
             for p in range(now):
                 copy(target + p * across, stage + p * channels * size, channels, stream)
 
+    together, FEW, LANES = pixels_of_few(name, dtype, lanes, few or 1), few or 0, lanes
+
     @kernel(f"{name}-{dtype}x{lanes}-{'planes' if planar else few}")
     def per_pixel(work, scratch, count, maps, place, cut, stream):  # type: ignore[no-untyped-def]
         steps, counts, across = place
@@ -211,6 +216,7 @@ def _kernel(name: str, dtype: np.dtype, lanes: int, few: int | None) -> Any:
         apart = (size, size, size) if planar else across  # neighbouring pixels
         z, w = scratch, scratch + rows * row
         stage = w + rows * row if two else w
+        direct = FEW > 0 and stream == 0 and across[0] == across[1] == across[2] == channels * size
         item = claim(work)
         while item < count:
             run, start = item // pieces, item % pieces * chunk
@@ -218,7 +224,12 @@ def _kernel(name: str, dtype: np.dtype, lanes: int, few: int | None) -> Any:
             y = maps[0] + n * steps[0][0] + i * steps[0][1] + j * steps[0][2]
             first = maps[1] + n * steps[1][0] + i * steps[1][1] + j * steps[1][2]
             second = maps[2] + n * steps[2][0] + i * steps[2][1] + j * steps[2][2]
-            for p in range(start, min(start + chunk, length), width):
+            if direct:  # whole vectors, and then the rest
+                some = min(chunk, length - start) // LANES * LANES
+                offset = start * channels * size
+                together(y + offset, first + offset, second + offset, some)
+                start += some
+            for p in range(start, min(item % pieces * chunk + chunk, length), width):
                 now, left = min(width, length - p), length - p
                 get(z, first + p * apart[1], across[1], stage, row, channels, now, left)
                 if two:
