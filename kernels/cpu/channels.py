@@ -42,8 +42,9 @@ def placed(lanes: int, x: Array, *results: Array) -> tuple[bool, tuple[int, int,
     (straight, (*`staged`, windows ahead)): straight is True where results go past the caches from registers, as whole
     cache lines; for windows so far ahead `fetch` is called, where x is not near.
     """
-    pixels, stream = staged(results[0])
-    straight = bool(stream) and results[0].shape[1] % lanes == 0
+    pixels, _ = staged(results[0])
+    stream = streams(sum(each.nbytes for each in results))
+    straight = stream and results[0].shape[1] % lanes == 0
     straight = straight and all(each.__array_interface__["data"][0] % LINE == 0 for each in results)
     straight = straight and all(lanes * each.itemsize % LINE == 0 for each in results)
     return straight, (pixels, int(stream and not straight), AHEAD if far(x.nbytes) else 0)
