@@ -11,7 +11,7 @@ from . import reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import convolution as cpu
-from .cpu import dots, grouped, winograd, winograd_weight
+from .cpu import dots, grouped, single, winograd, winograd_weight
 from .layout import Array, Shape, format_of, plane
 from .op import Variant, operator
 from .window import Window
@@ -36,6 +36,7 @@ def flops_of(grad_shape: Shape, weight_shape: Shape) -> int:
     by_shape=True,
     variants=[
         Variant("grouped", grouped.convolve_input, grouped.refuses_turned, grouped.describe),
+        Variant("single", single.convolve_input, single.refuses_turned, single.describe),
         Variant(
             "winograd", winograd.convolve_input, winograd.refuses, winograd.describe_turned, winograd.declines_turned
         ),
@@ -145,6 +146,7 @@ def conv2d_weight(
     by_shape=True,
     variants=[
         Variant("grouped", grouped.convolve, grouped.refuses, grouped.describe),
+        Variant("single", single.convolve, single.refuses, single.describe, single.declines),
         Variant("dots", dots.convolve, dots.refuses, dots.describe),
         Variant("winograd", winograd.convolve, winograd.refuses, winograd.describe, winograd.declines),
         Variant("direct", cpu.direct, describe=cpu.describe),

@@ -29,11 +29,12 @@ def test_explain_counts_operations_and_bytes_and_names_what_runs():
     assert lines[0] == "conv2d -> (2, 10, 4, 5) float32"
     assert lines[1] == f"  {flops:,} FLOPs, {size:,} bytes: {flops / size:.1f} FLOPs per byte"
     assert lines[2].startswith("  grouped: cannot serve: ")
-    assert lines[3].startswith("  dots: cannot serve: ")
-    assert lines[4].startswith("  winograd: cannot serve: ")
-    assert lines[5].startswith("  direct: runs, in tiles of ")
-    assert machine.vectors().name in lines[5]
-    assert lines[6:] == ["  argument 0 is copied to channels-last first"]
+    assert lines[3].startswith("  single: cannot serve: ")
+    assert lines[4].startswith("  dots: cannot serve: ")
+    assert lines[5].startswith("  winograd: cannot serve: ")
+    assert lines[6].startswith("  direct: runs, in tiles of ")
+    assert machine.vectors().name in lines[6]
+    assert lines[7:] == ["  argument 0 is copied to channels-last first"]
     assert repr(said) == str(said)
 
 

@@ -1,13 +1,15 @@
 """Every width of vectors, whatever this CPU's own: exact at each tile's edges, and the same bits from all of them."""
 
+from itertools import product
+
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from kernel_cases import DTYPES, integers, same_bits
+from kernel_cases import DTYPES, arranged, integers, same_bits
 
 from upconv import kernels
 from upconv.kernels import reference
-from upconv.kernels.cpu import dots, machine, tile
+from upconv.kernels.cpu import dots, machine, single, tile
 
 PADDED = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 
@@ -98,6 +100,47 @@ def test_which_layers_are_no_scalar_products():
         (np.ones((dots.MOST + 1, 16, 1, 1), np.float32), {}, f"{dots.MOST + 1} filters are not 1 to {dots.MOST}"),
     ):
         assert f"  dots: cannot serve: {why}" in str(kernels.explain(kernels.conv2d, x, weight, **given))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_one_channel_is_exact_at_its_edges(vectors, dtype):
+    rng, columns = np.random.default_rng(0), single._columns(np.dtype(dtype))
+    sizes = [(1, 1), (single.ROWS, columns - 1), (single.ROWS + 1, columns), (single.BAND + 3, 2 * columns + 1)]
+    windows = [((3, 3), ((1, 1), (1, 1))), ((5, 2), ((4, 0), (3, 2))), ((1, 4), ((2, 1), (0, 3)))]
+    for filters in (1, vectors.lanes(np.dtype(dtype)) + 1):
+        if filters > single.MOST:
+            filters = single.MOST
+        for size, (kernel, padding) in product(sizes, windows):
+            given = PADDED | {"padding": padding}
+            x, bias = integers(rng, (2, 1, *size), dtype), integers(rng, (filters,), dtype)
+            weight = integers(rng, (filters, 1, *kernel), dtype)
+            expected = reference.conv2d(x, weight, bias, **given, activation="relu")
+            what = f"{filters} filters, {size[0]} x {size[1]} pixels, {kernel[0]} x {kernel[1]}"
+            more = {"padding": padding, "activation": "relu", "algorithm": "single"}
+            for map in (x, arranged(x, "spread")):
+                same_bits(kernels.conv2d(map, weight, bias, **more), expected, dtype, what)
+            wide = np.full((2, *expected.shape[2:], filters + 2), np.nan, dtype).transpose(0, 3, 1, 2)
+            kernels.conv2d(x, weight, bias, **more, out=wide[:, 1:-1])
+            same_bits(wide[:, 1:-1], expected, dtype, what)
+            assert np.isnan(wide[:, [0, -1]]).all()
+            weight, grad = weight.swapaxes(0, 1), integers(rng, (2, 1, *expected.shape[2:]), dtype)
+            shape = (2, filters, *size)
+            y = kernels.conv2d_input(shape, weight, grad, padding=padding, algorithm="single")
+            same_bits(y, reference.conv2d_input(shape, weight, grad, **given), dtype, what)
+
+
+def test_which_layers_are_not_of_one_channel():
+    one, kernel = np.ones((1, 1, 9, 9), np.float32), np.ones((1, 1, 3, 3), np.float32)
+    many = np.ones((single.MOST + 1, 1, 3, 3), np.float32)
+    for x, weight, given, why in (
+        (np.ones((1, 2, 9, 9), np.float32), np.ones((1, 2, 3, 3), np.float32), {}, "2 channels are not 1"),
+        (one, many, {}, f"{single.MOST + 1} filters are not 1 to {single.MOST}"),
+        (one, kernel, {"stride": 2}, "stride or dilation is not 1"),
+        (one, kernel, {"dilation": (1, 2)}, "stride or dilation is not 1"),
+    ):
+        assert f"  single: cannot serve: {why}" in str(kernels.explain(kernels.conv2d, x, weight, **given))
+    given = (one, np.ones((16, 1, 7, 7), np.float32))
+    assert "  single: could serve, if asked for: 7 x 7" in str(kernels.explain(kernels.conv2d, *given))
 
 
 FUSED = llvm.get_host_cpu_features().get("fma") or machine.platform.machine() in ("arm64", "aarch64")
