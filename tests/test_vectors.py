@@ -9,7 +9,7 @@ from kernel_cases import DTYPES, arranged, integers, same_bits
 
 from upconv import kernels
 from upconv.kernels import reference
-from upconv.kernels.cpu import dots, machine, single, tile
+from upconv.kernels.cpu import depthwise, dots, grouped, machine, single, tile
 
 PADDED = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 
@@ -68,6 +68,34 @@ def test_groups_side_by_side_are_exact_at_their_edges(vectors, dtype, ins, outs)
             more = {"activation": None} if name == "conv2d" else {}
             expected = getattr(reference, name)(*arguments, **more, **given)
             same_bits(getattr(kernels, name)(*arguments, padding=1, groups=count), expected, dtype, f"{count} groups")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_depthwise_tiles_are_exact_at_their_edges(vectors, dtype):
+    rng, lanes = np.random.default_rng(0), vectors.lanes(np.dtype(dtype))
+    tile = depthwise.ROWS, depthwise.pixels()
+    windows = [
+        ((3, 3), {"padding": ((1, 1), (1, 1))}),
+        ((3, 3), {"padding": ((2, 0), (0, 3)), "stride": (2, 2)}),
+        ((3, 3), {"padding": ((2, 2), (3, 3)), "dilation": (2, 3)}),
+        ((5, 2), {"padding": ((2, 2), (1, 0))}),
+    ]
+    for channels in (lanes, 2 * lanes + 1):
+        for more, (kernel, geometry) in product((0, 1, 2 + grouped.BAND), windows):
+            given = PADDED | geometry | {"groups": channels}
+            x = integers(rng, (2, channels, *(2 + more + side for side in tile)), dtype)
+            weight, bias = integers(rng, (channels, 1, *kernel), dtype), integers(rng, (channels,), dtype)
+            expected = reference.conv2d(x, weight, bias, **given, activation="relu")
+            what = f"{channels} channels, {x.shape[2]} x {x.shape[3]} pixels, {kernel[0]} x {kernel[1]}, {geometry}"
+            y = kernels.conv2d(kernels.channels_last(x), weight, bias, **given, activation="relu")
+            same_bits(y, expected, dtype, what)
+            grad = integers(rng, expected.shape, dtype)
+            for name, arguments in (
+                ("conv2d_input", (x.shape, weight, grad)),
+                ("conv2d_weight", (x, weight.shape, grad)),
+            ):
+                expected = getattr(reference, name)(*arguments, **given)
+                same_bits(getattr(kernels, name)(*arguments, **given), expected, dtype, what)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -18,7 +18,7 @@ PIXELS = 8  # of a row computed together: as many sums as two multiply-adds a cy
 TAPS = 3  # written out
 PART = 12  # columns; bytes to the outputs, and between images, rows, pixels; input row and column of the first tap of
 # output (0, 0); taps; bytes to the weights of the first tap, down to the next, and right to the next
-ITEM = 4  # part, image, rows (from, to)
+ITEM = 6  # part, image, rows (from, to), vectors of channels (from, to)
 
 
 def spread(lanes: int, ins: int, outs: int) -> list[list[int]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..layout import Array, Shape
 from ..window import Pair, Sides, Window
-from . import machine
+from . import depthwise, depthwise_outer, machine
 from .correlation import Cut, Filters, Part
 from .group_outer import outer
 from .group_tile import ITEM, PART, product
@@ -20,8 +20,12 @@ from .phases import phased, whole
 LOADS = 4  # vectors of channels that one vector of filters may see
 STRETCH = 16 * 1024  # bytes of the gradient that stay in the level-1 cache while all taps meet them
 FAR = 16 * 2**20  # bytes of x and y from which on prefetching them gains: a third at 32 MiB, while it cost a tenth at 8
+NEAR = 2 * 2**20  # the same for depthwise ones: a tenth at 3 MiB, while it cost as much at 0.4
 SMALL_FLOPS = 2_000_000  # that one thread does before a second one helps: about 20 microseconds
 ITEMS = 32  # pieces of work to aim at, so that threads finish together
+BAND = 8  # rows of a piece of a depthwise convolution, or a multiple: its tiles have several
+SHORT = 16  # rows of a map that is not cut in bands: 14 rows took two thirds longer in two
+LEAST = 8  # pieces to have of one, if need be by cutting its channels
 SPLITS = 16  # partial sums of a weight gradient. It sets the order of the sums, so it must not depend on the threads
 
 
@@ -69,14 +73,22 @@ def _plan(
         )
 
     rows = y_shape[0] * sum(part.shape[2] for part in parts)
+    vectors = -(-groups * outs // lanes)
+    most, together = max(1, rows // ITEMS), vectors
+    if ins == outs == 1:
+        most = max(BAND, most // BAND * BAND)
+        most = SHORT if max(part.shape[2] for part in parts) <= SHORT else most
+        bands = y_shape[0] * sum(-(-part.shape[2] // most) for part in parts)
+        together = max(1, vectors * bands // LEAST)
     items = [
-        (number, image, *lines)
+        (number, image, *lines, *channels)
         for number, part in enumerate(parts)
         for image in range(part.shape[0])
-        for lines in balanced(part.shape[2], max(1, rows // ITEMS))
+        for lines in balanced(part.shape[2], most)
+        for channels in balanced(vectors, min(vectors, together))
     ]
+    items.sort(key=lambda item: (item[1], item[2], item[0]))  # the parts of some rows read the same
     flops = sum(2 * part.shape[0] * part.shape[1] * part.shape[2] * part.shape[3] * window.taps for part in parts)
-    vectors = -(-groups * outs // lanes)
     packing = [
         (0, 0, vector, vectors, groups * outs, filters.inner, filters.jump, kh, kw, *filters.strides)
         for vector in range(vectors)
@@ -94,7 +106,7 @@ def _plan(
         dilation=dilation,
         packed=kh * kw * step,
         no_bias=np.zeros(vectors * lanes, dtype),
-        far=size * (prod(x_shape) + prod(y_shape)) > FAR,
+        far=size * (prod(x_shape) + prod(y_shape)) > (NEAR if ins == outs == 1 else FAR),
         small=flops * ins < SMALL_FLOPS,
     )
 
@@ -123,8 +135,10 @@ def correlate(
     if bias is not None:
         biases = made.no_bias.copy()
         biases[: bias.size] = bias
+    one = ins == outs == 1
+    compiled = depthwise.product(x.dtype, lanes, depthwise.pixels()) if one else product(x.dtype, lanes, ins, outs)
     run(
-        product(x.dtype, lanes, ins, outs),
+        compiled,
         len(made.items),
         items,
         parts,
@@ -153,6 +167,8 @@ def correlate_weight(
     filters, ins, kh, kw = dw.shape
     n, _, height, width = grad.shape
     lanes = machine.vectors().lanes(x.dtype)
+    if ins == 1 and filters == groups and (kh, kw) == (depthwise_outer.TAPS,) * 2:
+        return depthwise_outer.correlate_weight(dw, x, grad, padding, stride, dilation)
     sums = np.empty((min(SPLITS, n * height), kh, kw, ins, -(-filters // lanes) * lanes), x.dtype)
     run(
         outer(x.dtype, lanes, ins, filters // groups),
