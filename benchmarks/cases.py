@@ -24,7 +24,7 @@ class Layer:
     """n maps of c channels, size pixels (height, width; or one number), under k filters, kernel x kernel, with a bias.
 
     A convolution is padded by dilation (kernel // 2), which keeps the size at stride 1; a transposed one is not.
-    padding: another.
+    padding: another. groups: of c / groups channels and k / groups filters.
     """
 
     n: int
@@ -36,6 +36,7 @@ class Layer:
     dilation: int = 1
     transposed: bool = False
     padding: int | None = None
+    groups: int = 1
 
     @property
     def plane(self) -> tuple[int, int]:
@@ -47,7 +48,9 @@ class Layer:
         """The row's name in a table."""
         h, w = self.plane
         words = [f"{self.n} x {self.c} -> {self.k}", f"{h} x {w}", f"{self.kernel} x {self.kernel}"]
-        words += [f"{name} {getattr(self, name)}" for name in ("stride", "dilation") if getattr(self, name) > 1]
+        words += [
+            f"{name} {getattr(self, name)}" for name in ("stride", "dilation", "groups") if getattr(self, name) > 1
+        ]
         words += [] if self.padding is None else [f"padding {self.padding}"]
         return ", ".join(words)
 
@@ -59,7 +62,7 @@ class Layer:
     def arguments(self, operator: str) -> dict[str, Any]:
         """What the layer is called with, whatever is to be drawn besides."""
         rng = np.random.default_rng(0)
-        channels = (self.c, self.k) if self.transposed else (self.k, self.c)
+        channels = (self.c, self.k // self.groups) if self.transposed else (self.k, self.c // self.groups)
         usual = 0 if self.transposed else self.kernel // 2 * self.dilation
         return {
             "x": rng.standard_normal((self.n, self.c, *self.plane), np.float32),
@@ -68,11 +71,14 @@ class Layer:
             "stride": self.stride,
             "padding": usual if self.padding is None else self.padding,
             "dilation": self.dilation,
+            "groups": self.groups,
         }
 
     def small(self) -> Layer:
         """The same geometry in next to no time."""
-        return replace(self, n=min(self.n, 2), c=min(self.c, 5), k=min(self.k, 6), size=12)
+        groups = min(self.groups, 3)
+        c, k = ((groups * min(each // self.groups, most)) for each, most in ((self.c, 5), (self.k, 6)))
+        return replace(self, n=min(self.n, 2), c=c, k=k, size=12, groups=groups)
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,18 @@ FCN8S = (
     Layer(1, 21, 21, 28, 16, stride=8, transposed=True),
 )
 
+# Atrous convolutions, as in DeepLab
+DILATED = tuple(Layer(1, c, c, size, 3, dilation=d) for c, size in ((64, 128), (256, 64)) for d in (4, 8))
+
+
+def _depthwise(n: int) -> tuple[Layer, ...]:
+    """The depthwise convolutions of MobileNet, each kind once, and a larger kernel, in batches of n."""
+    kinds = ((32, 112, 3, 1), (64, 112, 3, 2), (128, 56, 3, 1), (256, 28, 3, 1), (512, 14, 3, 1), (1024, 7, 3, 1))
+    return tuple(
+        Layer(n, c, c, size, kernel, stride, groups=c) for c, size, kernel, stride in (*kinds, (128, 56, 5, 1))
+    )
+
+
 SEGNET_MAPS = ((64, 360, 480), (256, 90, 120))
 # SegNet of 360 x 480 pixels: its convolutions, then pooling that remembers and unpooling
 SEGNET = (
@@ -133,6 +145,9 @@ GROUPS = (
     Group("segnet", "Layers of SegNet", SEGNET, ("conv2d", "max_pool2d", "max_unpool2d")),
     Group("deepbench", "DeepBench's convolutions on images: inference", INFERENCE, ("conv2d",)),
     Group("deepbench-training", "DeepBench's convolutions on images: gradients", TRAINING, CONVOLUTION[1:]),
+    Group("dilated", "Dilated convolutions, with their gradients", DILATED),
+    Group("depthwise", "Depthwise convolutions: inference", _depthwise(1), CONVOLUTION[:1]),
+    Group("depthwise-training", "Depthwise convolutions: gradients", _depthwise(8), CONVOLUTION[1:]),
     Group("filters", "Filters of one channel", FILTERS, ("conv2d",)),
     Group("resizing", "Pooling, unpooling and interpolation", RESIZING),
     Group("maps", "Other operators bound by memory", tuple(case for case in MAPS if case not in RESIZING)),
