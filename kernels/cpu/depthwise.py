@@ -136,7 +136,7 @@ def whole(origin, stride, reach, length, start, stop):  # type: ignore[no-untype
 @cache
 def product(dtype: np.dtype, lanes: int, pixels: int) -> Any:
     """The kernel of a correlation, called as `group_tile.product`'s: an item is some rows and vectors of channels."""
-    shapes = (ROWS, pixels), (ROWS, 1), (1, pixels), (1, 1)
+    shapes = (ROWS, pixels), (ROWS, 1), (1, 2 * pixels), (1, 1)
     main, column, flat, single = (_tile(dtype, lanes, *shape, False) for shape in shapes)
     flat_rest, single_rest = (_tile(dtype, lanes, 1, many, True) for many in (pixels, 1))
     SIZE, LANES, PIXELS = dtype.itemsize, lanes, pixels
@@ -177,6 +177,7 @@ def product(dtype: np.dtype, lanes: int, pixels: int) -> Any:
                 while j < width:
                     inside = begin <= j < end
                     wide = inside and end - begin >= PIXELS
+                    wide = wide and (rows > 1 or end - begin >= 2 * PIXELS)
                     some = end - begin if wide else 1
                     at = left + j * stride[1]
                     v, broad = 0, kw

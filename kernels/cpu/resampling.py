@@ -14,6 +14,7 @@ import numpy as np
 from ..layout import Array, Shape
 from ..window import Pair
 from . import machine
+from .averaging import avg_pool
 from .jit import VIEWS, claim, integers, kernel
 from .parallel import SMALL, run, strided
 from .regular import SPARE, sum_regular_columns
@@ -28,6 +29,13 @@ ROWS = 16  # that one thread computes one after the other, at most: neighbours n
 AHEAD = 4  # rows whose turn comes so much later are asked for, where rows are short
 ITEMS = 64  # to have, where there are rows enough
 
+HALVING: dict[str, Any] = {
+    "kernel_size": (2, 2),
+    "stride": (2, 2),
+    "padding": ((0, 0), (0, 0)),
+    "count_include_pad": True,
+    "divisor_override": None,
+}
 Scales = tuple[float | None, float | None]
 
 
@@ -35,9 +43,12 @@ def interpolate(
     outputs: list[Array], x: Array, *, output_size: Pair, scales: Scales, mode: str, align_corners: bool
 ) -> None:
     """interpolate."""
-    axes = zip(x.shape[2:], output_size, scales, strict=True)
-    matrices = [taps(*axis, mode, align_corners, x.dtype) for axis in axes]
+    axes = list(zip(x.shape[2:], output_size, scales, strict=True))
     few = x.shape[1] < machine.vectors().lanes(x.dtype)
+    halved = mode == "bilinear" and not align_corners and all(a == 2 * b and s in (None, 0.5) for a, b, s in axes)
+    if halved and not few:  # means of 2 x 2 pixels
+        return avg_pool(outputs, x, **HALVING, output_size=output_size)
+    matrices = [taps(*axis, mode, align_corners, x.dtype) for axis in axes]
     (_copy if mode == "nearest" and few and _dense(x) else _resample)(outputs[0], x, *matrices)
 
 
