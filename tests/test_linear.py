@@ -1,6 +1,7 @@
 """The fully connected layer against the reference, and as a convolution."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import DTYPES, EDGES, integers, same_bits
@@ -26,6 +27,19 @@ def test_all_sides_are_exact_in_small_integers(before, ins, outs, rng, dtype, tu
     same_bits(kernels.linear_input(weight, grad), reference.linear_input(weight, grads).reshape(x.shape), dtype)
     same_bits(kernels.linear_weight(x, grad), reference.linear_weight(rows, grads), dtype)
     same_bits(kernels.linear_bias(grad), reference.linear_bias(grads), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 7), (1, 5000), (3, 2049), (1000, 100), (300_000, 1)])
+def test_one_row_or_one_output_only_moves_memory(shape, dtype):
+    """Products of two vectors and weighted sums, in one piece and in many."""
+    rng = np.random.default_rng(0)
+    many, one, row = (integers(rng, each, dtype) for each in (shape, (shape[0], 1), (1, shape[1])))
+    same_bits(kernels.linear_input(row, one), reference.linear_input(row, one), dtype)  # one output
+    same_bits(kernels.linear_weight(many, one), reference.linear_weight(many, one), dtype)
+    same_bits(kernels.linear_weight(row, one.T), reference.linear_weight(row, one.T), dtype)  # one row
+    same_bits(kernels.linear_input(many, one.T), reference.linear_input(many, one.T), dtype)
+    same_bits(kernels.linear_input(np.asfortranarray(many), one.T), reference.linear_input(many, one.T), dtype)
 
 
 def test_it_is_the_convolution_whose_kernel_is_as_large_as_the_map():
