@@ -43,7 +43,8 @@ from .layers import (
 )
 from .models import FCN, VGG, Autoencoder, DeconvNet, FCN8s, FCN16s, FCN32s, LeNet, ResNet, SegNet, UNet
 from .module import Module, ModuleList
-from .optim import SGD, Adam, Optimizer
+from .optim import SGD, Adagrad, Adam, AdamW, RMSprop
+from .optimizer import Optimizer, clip_grad_norm_
 from .summary import Summary, summary
 from .tensor import Parameter, Tensor, enable_grad, is_grad_enabled, no_grad
 
@@ -58,7 +59,9 @@ __all__ = [
     "FCN",
     "SGD",
     "VGG",
+    "Adagrad",
     "Adam",
+    "AdamW",
     "Autoencoder",
     "AvgPool2d",
     "BatchNorm2d",
@@ -80,6 +83,7 @@ __all__ = [
     "ModuleList",
     "Optimizer",
     "Parameter",
+    "RMSprop",
     "ReLU",
     "ResNet",
     "SegNet",
@@ -93,6 +97,7 @@ __all__ = [
     "Unpool2d",
     "Upsample",
     "batch_norm",
+    "clip_grad_norm_",
     "concatenate",
     "convolutionalize",
     "crop",

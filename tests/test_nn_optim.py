@@ -1,11 +1,22 @@
 """Optimisers against their equations, written out; what they allocate; what they refuse."""
 
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
 
 from upconv import nn
+
+EVERY = {
+    "SGD": partial(nn.SGD, lr=0.1, momentum=0.9, weight_decay=0.1),
+    "Nesterov": partial(nn.SGD, lr=0.1, momentum=0.9, nesterov=True),
+    "Adagrad": nn.Adagrad,
+    "RMSprop": partial(nn.RMSprop, momentum=0.9),
+    "Adam": nn.Adam,
+    "AdamW": nn.AdamW,
+}
+every = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
 
 
 def problem(dtype=np.float64):
@@ -14,38 +25,158 @@ def problem(dtype=np.float64):
     return weight, [rng.standard_normal(weight.shape).astype(dtype) for _ in range(5)]
 
 
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
-@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
-def test_sgd(momentum, weight_decay):
-    weight, grads = problem()
-    w, v = weight.data.copy(), 0
-    optimizer = nn.SGD([weight], lr=0.1, momentum=momentum, weight_decay=weight_decay)
-    for grad in grads:
-        weight.grad = grad.copy()
-        optimizer.step()
-        v = momentum * v + grad + weight_decay * w
-        w = w - 0.1 * v
-        np.testing.assert_allclose(weight.data, w, rtol=1e-13)
-        np.testing.assert_array_equal(weight.grad, grad)
-
-
-@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
-def test_adam(weight_decay):
-    weight, grads = problem()
-    w, m, v = weight.data.copy(), 0, 0
-    optimizer = nn.Adam([weight], lr=0.1, betas=(0.8, 0.95), eps=1e-3, weight_decay=weight_decay)
+def follows(optimizer, weight, grads, rule, rtol=1e-12):
+    """The weight after each step is what rule(w, grad, t) says."""
+    w = weight.data.copy()
     for t, grad in enumerate(grads, 1):
         weight.grad = grad.copy()
         optimizer.step()
-        g = grad + weight_decay * w
-        m = 0.8 * m + (1 - 0.8) * g
-        v = 0.95 * v + (1 - 0.95) * g**2
-        w = w - 0.1 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-3)
-        np.testing.assert_allclose(weight.data, w, rtol=1e-12)
+        w = rule(w, grad, t)
+        np.testing.assert_allclose(weight.data, w, rtol=rtol)
         np.testing.assert_array_equal(weight.grad, grad)
 
 
-@pytest.mark.parametrize("make", [lambda p: nn.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.1), nn.Adam])
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_sgd(momentum, nesterov, weight_decay):
+    weight, grads = problem()
+    v = 0
+
+    def rule(w, grad, t):
+        nonlocal v
+        g = grad + weight_decay * w
+        v = momentum * v + g
+        return w - 0.1 * (g + momentum * v if nesterov else v)
+
+    optimizer = nn.SGD([weight], lr=0.1, momentum=momentum, weight_decay=weight_decay, nesterov=nesterov)
+    follows(optimizer, weight, grads, rule)
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_adagrad(weight_decay):
+    weight, grads = problem()
+    r = 0.25
+
+    def rule(w, grad, t):
+        nonlocal r
+        g = grad + weight_decay * w
+        r = r + g**2
+        return w - 0.1 / (1 + (t - 1) * 0.5) * g / (np.sqrt(r) + 1e-3)
+
+    options = {"lr_decay": 0.5, "weight_decay": weight_decay, "initial_accumulator_value": 0.25, "eps": 1e-3}
+    follows(nn.Adagrad([weight], 0.1, **options), weight, grads, rule)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_rmsprop(momentum, weight_decay):
+    weight, grads = problem()
+    r = v = 0
+
+    def rule(w, grad, t):
+        nonlocal r, v
+        g = grad + weight_decay * w
+        r = 0.8 * r + (1 - 0.8) * g**2
+        v = momentum * v + g / (np.sqrt(r) + 1e-3)
+        return w - 0.1 * v
+
+    optimizer = nn.RMSprop([weight], 0.1, alpha=0.8, eps=1e-3, weight_decay=weight_decay, momentum=momentum)
+    follows(optimizer, weight, grads, rule)
+
+
+@pytest.mark.parametrize("make", [nn.Adam, nn.AdamW])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.01])
+def test_adam(make, weight_decay):
+    weight, grads = problem()
+    m = v = 0
+
+    def rule(w, grad, t):
+        nonlocal m, v
+        g = grad + (weight_decay * w if make is nn.Adam else 0)
+        m = 0.8 * m + (1 - 0.8) * g
+        v = 0.95 * v + (1 - 0.95) * g**2
+        step = 0.1 * (m / (1 - 0.8**t)) / (np.sqrt(v / (1 - 0.95**t)) + 1e-3)
+        return w - (0.1 * weight_decay * w if make is nn.AdamW else 0) - step
+
+    optimizer = make([weight], lr=0.1, betas=(0.8, 0.95), eps=1e-3, weight_decay=weight_decay)
+    follows(optimizer, weight, grads, rule)
+
+
+@every
+def test_a_state_that_is_loaded_goes_on_bit_for_bit(make):
+    weight, grads = problem(np.float32)
+    idle = nn.Parameter(np.ones(3, np.float32))
+    first = make([idle, weight])
+    states, ends = [], []
+    for grad in grads:
+        states.append((weight.data.copy(), first.state_dict()))
+        weight.grad = grad.copy()
+        first.step()
+        ends.append(weight.data.copy())
+    for (start, state), at in zip(states, range(5), strict=True):
+        again = nn.Parameter(start.copy("K"))
+        second = make([nn.Parameter(np.ones(3, np.float32)), again])
+        second.lr = 99.0
+        second.load_state_dict(state)
+        assert second.lr == first.lr
+        for grad, end in zip(grads[at:], ends[at:], strict=True):
+            again.grad = grad.copy()
+            second.step()
+            np.testing.assert_array_equal(again.data, end)
+    assert set(states[0][1]["state"]) == set() and set(states[1][1]["state"]) == {1}
+
+
+@every
+def test_states_that_do_not_fit_are_refused_whole(make):
+    weight, grads = problem(np.float32)
+    optimizer = make([weight])
+    weight.grad = grads[0].copy()
+    optimizer.step()
+    good = optimizer.state_dict()
+    name = optimizer.arrays[0]
+
+    def spoilt(group=(), entry=(), number=0):
+        state = {number: {**good["state"][0], **dict(entry)}}
+        return {"state": state, "param_groups": [{**good["param_groups"][0], **dict(group)}]}
+
+    for state, message in (
+        ({**good, "param_groups": good["param_groups"] * 2}, r"of \[1, 1\] parameters; one group of 1 is needed"),
+        (spoilt({"params": [0, 1]}), r"of \[2\] parameters"),
+        (spoilt({"maximize": True}), "the state does not fit: maximize is True"),
+        (spoilt({"lr": -1}), "lr is -1"),
+        (spoilt(entry={name: np.ones((2, 3))}), rf"{name} of parameter 0 is float64 \(2, 3\), the parameter"),
+        (spoilt(entry={name: np.ones(weight.shape, int)}), "is int64"),
+        (spoilt(number=7), "there is no parameter 7"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            optimizer.load_state_dict(state)
+    after = optimizer.state_dict()
+    assert after["param_groups"] == good["param_groups"]
+    np.testing.assert_array_equal(after["state"][0][name], good["state"][0][name])
+
+
+def test_clip_grad_norm():
+    parameters = [nn.Parameter(np.zeros(2)), nn.Parameter(np.zeros((1, 1), np.float32)), nn.Parameter(np.zeros(3))]
+    parameters[0].grad, parameters[1].grad = np.array([3.0, 0.0]), np.array([[4.0]], np.float32)
+    held = parameters[0].grad
+    assert nn.clip_grad_norm_(parameters, 6.0) == 5
+    np.testing.assert_array_equal(held, [3, 0])
+    assert nn.clip_grad_norm_(parameters, 1.0) == 5
+    assert parameters[0].grad is held and parameters[2].grad is None
+    np.testing.assert_allclose(held, [0.6, 0], rtol=1e-6)
+    np.testing.assert_allclose(parameters[1].grad, [[0.8]], rtol=1e-6)
+    held[0] = np.inf
+    assert nn.clip_grad_norm_(parameters, 1.0) == np.inf
+    np.testing.assert_allclose(parameters[1].grad, [[0.8]], rtol=1e-6)
+    parameters[0].grad = np.full(2, 1e30, np.float32)  # whose squares no float32 holds
+    assert nn.clip_grad_norm_(parameters[:1], 1.0) == pytest.approx(2**0.5 * 1e30)
+    np.testing.assert_allclose(parameters[0].grad, [0.5**0.5] * 2, rtol=1e-5)
+    for bad in (0, -1, float("nan")):
+        with pytest.raises(ValueError, match="clip_grad_norm_: max_norm is"):
+            nn.clip_grad_norm_(parameters, bad)
+
+
+@every
 def test_steps_are_in_place_and_allocate_nothing(make):
     weights = [nn.Parameter(np.ones((64, 32, 3, 3), np.float32)), nn.Parameter(np.ones(64, np.float32))]
     held = [weight.data for weight in weights]
@@ -105,6 +236,10 @@ def test_a_parameter_given_twice_is_stepped_once():
         (lambda p: nn.SGD(p, lr=0.1, momentum=1), ValueError, "momentum is 1"),
         (lambda p: nn.Adam(p, betas=(0.9, 1.0)), ValueError, r"betas\[1\] is 1\.0"),
         (lambda p: nn.Adam(p, eps=-1), ValueError, "eps is -1"),
+        (lambda p: nn.AdamW(p, weight_decay=-1), ValueError, "AdamW: weight_decay is -1"),
+        (lambda p: nn.SGD(p, lr=0.1, nesterov=True), ValueError, "momentum is 0.0; with nesterov=True"),
+        (lambda p: nn.Adagrad(p, lr_decay=-1), ValueError, "lr_decay is -1"),
+        (lambda p: nn.RMSprop(p, alpha=1), ValueError, "alpha is 1"),
     ],
 )
 def test_what_optimisers_refuse(make, error, match):
@@ -112,7 +247,7 @@ def test_what_optimisers_refuse(make, error, match):
         make([nn.Parameter(np.ones(1))])
 
 
-@pytest.mark.parametrize("make", [lambda p: nn.SGD(p, lr=0.1, momentum=0.9), nn.Adam])
+@every
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -135,7 +270,7 @@ def test_any_memory_gives_the_same_steps(make, spoil):
         np.testing.assert_array_equal(weight.data, weights[0].data)
 
 
-@pytest.mark.parametrize("make", [lambda p: nn.SGD(p, lr=0.1), nn.Adam])
+@every
 def test_steps_refuse_what_cannot_be_updated_and_leave_it_alone(make):
     def step(data, grad):
         weight = nn.Parameter(data)

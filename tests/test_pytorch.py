@@ -13,7 +13,7 @@ from kernel_cases import DTYPES, FORMATS, REPEATED, changed
 
 from benchmarks.calls import draw, forward_of
 from benchmarks.rules import Impossible
-from upconv import kernels
+from upconv import kernels, nn
 from upconv.kernels.op import OPERATORS
 
 pytestmark = pytest.mark.pytorch
@@ -254,3 +254,42 @@ def test_dropout_drops_and_scales_as_pytorch_does(pytorch, p):
     for y in (kernels.dropout(x, p=p, seed=3), kernels.dropout_input(x, p=p, seed=3)):
         assert {*np.unique(y)} == {*np.unique(expected)}
         assert abs(np.mean(y == 0) - p) < 5 * np.sqrt(p * (1 - p) / x.size) + 1e-12
+
+
+OPTIMISERS = [
+    ("SGD", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "nesterov": True}),
+    ("SGD", {"lr": 0.1}),
+    ("Adagrad", {"lr": 0.1, "lr_decay": 0.1, "weight_decay": 0.01, "initial_accumulator_value": 0.1}),
+    ("RMSprop", {"weight_decay": 0.01, "momentum": 0.9}),
+    ("RMSprop", {}),
+    ("Adam", {"lr": 0.1, "weight_decay": 0.01}),
+    ("AdamW", {"lr": 0.1, "betas": (0.8, 0.9)}),
+]
+
+
+@pytest.mark.parametrize(("name", "options"), OPTIMISERS)
+def test_optimisers_step_alike_and_take_each_others_state(pytorch, name, options):
+    torch, rng = pytorch.torch, np.random.default_rng(0)
+    ours = nn.Parameter(rng.standard_normal((3, 2, 3, 3)))
+    theirs = torch.nn.Parameter(torch.from_numpy(ours.data.copy()))
+
+    def made():
+        return getattr(nn, name)([ours], **options), getattr(torch.optim, name)([theirs], **options)
+
+    mine, its = made()
+    for step in range(6):
+        if step == 3:  # the states change hands
+            states = mine.state_dict(), its.state_dict()
+            mine, its = made()
+            mine.load_state_dict(states[1])
+            for key in mine.arrays:
+                states[0]["state"][0][key] = torch.from_numpy(states[0]["state"][0][key])
+            states[0]["state"][0]["step"] = torch.tensor(float(states[0]["state"][0]["step"]))
+            groups = its.state_dict()["param_groups"]
+            its.load_state_dict({**states[0], "param_groups": [{**groups[0], **states[0]["param_groups"][0]}]})
+        grad = rng.standard_normal(ours.shape)
+        ours.grad, theirs.grad = grad.copy(), torch.from_numpy(grad.copy())
+        assert nn.clip_grad_norm_([ours], 5.0) == pytest.approx(float(torch.nn.utils.clip_grad_norm_([theirs], 5.0)))
+        mine.step()
+        its.step()
+        np.testing.assert_allclose(ours.data, theirs.detach().numpy(), rtol=1e-10)

@@ -29,19 +29,65 @@ def sgd(w, g, velocity, unused, constants):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(inline="always")
+def nesterov(w, g, velocity, unused, constants):  # type: ignore[no-untyped-def]
+    """g += decay w;  v = momentum v + g;  w -= rate (g + momentum v)."""
+    rate, momentum, decay = constants[0], constants[1], constants[2]
+    g = g + decay * w
+    velocity = momentum * velocity + g
+    return w - rate * (g + momentum * velocity), velocity, unused
+
+
+@numba.njit(inline="always")
+def adagrad(w, g, total, unused, constants):  # type: ignore[no-untyped-def]
+    """g += decay w;  s += g^2;  w -= rate g / (sqrt(s) + eps)."""
+    rate, eps, decay = constants[0], constants[1], constants[2]
+    g = g + decay * w
+    total = total + g * g
+    return w - rate * g / (np.sqrt(total) + eps), total, unused
+
+
+@numba.njit(inline="always")
+def rmsprop(w, g, square, velocity, constants):  # type: ignore[no-untyped-def]
+    """g += decay w;  s = a s + (1 - a) g^2;  v = momentum v + g / (sqrt(s) + eps);  w -= rate v."""
+    rate, alpha, eps, momentum, decay = constants[0], constants[1], constants[2], constants[3], constants[4]
+    g = g + decay * w
+    square = alpha * square + (1 - alpha) * (g * g)
+    velocity = momentum * velocity + g / (np.sqrt(square) + eps)
+    return w - rate * velocity, square, velocity
+
+
+@numba.njit(inline="always")
 def adam(w, g, mean, square, constants):  # type: ignore[no-untyped-def]
-    """g += decay w;  m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) g^2;  w -= rate m / (root sqrt(s) + eps).
+    """g += decay w, then `_adam`."""
+    return _adam(w, g + constants[5] * w, mean, square, constants)
+
+
+@numba.njit(inline="always")
+def adamw(w, g, mean, square, constants):  # type: ignore[no-untyped-def]
+    """w -= decay w, then `_adam`."""
+    return _adam(w - constants[5] * w, g, mean, square, constants)
+
+
+@numba.njit(inline="always")
+def _adam(w, g, mean, square, constants):  # type: ignore[no-untyped-def]
+    """m = b1 m + (1 - b1) g;  s = b2 s + (1 - b2) g^2;  w -= rate m / (root sqrt(s) + eps).
 
     rate and root hold what the mean and the square are divided by at step t: lr / (1 - b1^t), 1 / sqrt(1 - b2^t).
     """
-    rate, first, second, root, eps, decay = constants
-    g = g + decay * w
+    rate, first, second, root, eps = constants[0], constants[1], constants[2], constants[3], constants[4]
     mean = first * mean + (1 - first) * g
     square = second * square + (1 - second) * (g * g)
     return w - rate * mean / (root * np.sqrt(square) + eps), mean, square
 
 
-RULES: dict[str, tuple[Callable[..., Any], int]] = {"sgd": (sgd, 1), "adam": (adam, 2)}  # and the states each has
+RULES: dict[str, tuple[Callable[..., Any], int]] = {  # and the states each has
+    "sgd": (sgd, 1),
+    "nesterov": (nesterov, 1),
+    "adagrad": (adagrad, 1),
+    "rmsprop": (rmsprop, 2),
+    "adam": (adam, 2),
+    "adamw": (adamw, 2),
+}
 
 
 def update(rule: str, rows: Sequence[tuple[Array, ...]], constants: Sequence[tuple[float, ...]]) -> None:
