@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from upconv import nn
-from upconv.nn.data import batches, nuclei
+from upconv.nn.data import nuclei
+from upconv.nn.loading import batches
 
 TOLERANCE = 1e-3
 
@@ -60,7 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from .peers.pytorch_unet import like
 
-    source = batches(nuclei().train, batch=args.batch, crop=args.crop, rng=np.random.default_rng(args.seed))
+    settings = nn.Settings(batch=args.batch, crop=args.crop)
+    source = batches(nuclei().train, settings, np.random.default_rng(args.seed))
     data = [next(source) for _ in range(args.steps)]
     ours = nn.UNet(in_channels=1, classes=2, width=args.width, depth=args.depth, rng=args.seed)
     theirs, exact = like(ours), like(ours).double()

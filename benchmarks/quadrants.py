@@ -10,7 +10,8 @@ from time import perf_counter
 from upconv import kernels
 from upconv.nn import metrics
 from upconv.nn.data import nuclei
-from upconv.nn.training import Settings, train
+from upconv.nn.training import fit, unet
+from upconv.settings import Network, Settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,16 +22,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train four times and print the table, row by row."""
-    settings = Settings(steps=arguments.steps, seed=arguments.seed)
+    settings, network = Settings(steps=arguments.steps, seed=arguments.seed), Network()
 
-    print(f"U-Net of width {settings.width} and depth {settings.depth}, {settings.steps} steps, seed {settings.seed},")
+    print(f"U-Net of width {network.width} and depth {network.depth}, {settings.steps} steps, seed {settings.seed},")
     print(f"{kernels.get_num_threads()} threads; time from the first step to the last picture, compilation included.\n")
     print("| held out | U-Net Dice | threshold Dice | U-Net IoU | threshold IoU | seconds |")
     print("|---|---|---|---|---|---|")
     beaten = 0
     for quadrant in range(4):
         start = perf_counter()
-        result = train(nuclei(quadrant), settings, arguments.output / str(quadrant))
+        data = nuclei(quadrant)
+        model = unet(data, network, settings.seed)
+        result = fit(model, data, arguments.output / str(quadrant), settings=settings)
         if result.interrupted:
             return 130
         assert result.counts is not None and result.baseline is not None

@@ -16,7 +16,10 @@ True
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import functional, init
+from . import functional, init, schedules
+from .arrays import from_arrays
+from .data import Data, Sample, nuclei
+from .folder import read_folder
 from .functional import batch_norm, concatenate, crop, dropout, flatten, max_pool2d, unflatten
 from .init import manual_seed
 from .io import load, register_model, save
@@ -47,6 +50,8 @@ from .optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from .optimizer import Optimizer, clip_grad_norm_
 from .summary import Summary, summary
 from .tensor import Parameter, Tensor, enable_grad, is_grad_enabled, no_grad
+from .trainer import Step, TrainingError
+from .training import Result, Settings, fit
 
 globals().update({name: getattr(functional, name) for name in functional.__all__})
 
@@ -67,6 +72,7 @@ __all__ = [
     "BatchNorm2d",
     "Conv2d",
     "ConvTranspose2d",
+    "Data",
     "DeconvNet",
     "Dropout",
     "FCN8s",
@@ -86,13 +92,18 @@ __all__ = [
     "RMSprop",
     "ReLU",
     "ResNet",
+    "Result",
+    "Sample",
     "SegNet",
     "Sequential",
+    "Settings",
     "Sigmoid",
     "Softmax",
+    "Step",
     "Summary",
     "Tanh",
     "Tensor",
+    "TrainingError",
     "UNet",
     "Unpool2d",
     "Upsample",
@@ -103,7 +114,9 @@ __all__ = [
     "crop",
     "dropout",
     "enable_grad",
+    "fit",
     "flatten",
+    "from_arrays",
     "functional",
     "init",
     "is_grad_enabled",
@@ -111,8 +124,11 @@ __all__ = [
     "manual_seed",
     "max_pool2d",
     "no_grad",
+    "nuclei",
+    "read_folder",
     "register_model",
     "save",
+    "schedules",
     "summary",
     "unflatten",
 ]

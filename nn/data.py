@@ -1,17 +1,18 @@
-"""Labelled images for training: the embedded nuclei, how images are normalised, random crops that teach symmetry."""
+"""Labelled images for training: arrays or the embedded nuclei, how they are split, checked and normalised."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from zlib import crc32
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from ..errors import InputError
+from ..settings import SHARE
+from .tensor import Array
 
 VOID = 255  # the label of pixels that count nowhere: not in the loss, not in Dice
 
@@ -51,18 +52,76 @@ class Sample:
 
 @dataclass(frozen=True)
 class Data:
-    """What to train on and what to test on. title: one word for files and tables; description: a sentence."""
+    """What to train on and what to test on. title: one word for files and tables; description: a sentence.
+
+    validation: images that are watched while training and by which the best weights are chosen. Without any these are
+    the test images, whose scores then flatter a choice that was made by them.
+    """
 
     title: str
     description: str
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
     classes: int
+    validation: tuple[Sample, ...] = ()
 
     @property
     def channels(self) -> int:
         """How many channels every image has."""
         return self.train[0].image.shape[2]
+
+    @property
+    def watched(self) -> tuple[Sample, ...]:
+        """The images that are predicted while training."""
+        return self.validation or self.test
+
+    @property
+    def watched_as(self) -> str:
+        """What these are."""
+        return "validation" if self.validation else "test"
+
+    def digest(self) -> str:
+        """A checksum of all images and labels, their order and their use: the same only for the same data."""
+        total = 0
+        for part in (self.train, self.validation, self.test):
+            total = crc32(repr(len(part)).encode(), total)
+            for sample in part:
+                for array in (sample.image, sample.labels):
+                    total = crc32(repr((array.shape, array.dtype.str)).encode(), total)
+                    total = crc32(np.ascontiguousarray(array).data, total)
+        return f"{total:08x}"
+
+
+def split(
+    samples: Sequence[Sample], validation: float, test: float | None, seed: int
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...], tuple[Sample, ...]]:
+    """(to train on, for validation, for the test): random shares, rounded, of at least one image each.
+
+    test None: `validation` is the share for the test, and there are no others. Raises InputError for shares that are
+    out of range, or leave nothing to train on.
+    """
+    shares = [validation] if test is None else [validation, test]
+    names = ("the validation share", "the test share")
+    found = [problem for name, share in zip(names, shares, strict=False) if (problem := SHARE.problem(name, share))]
+    counts = [max(round(share * len(samples)), 1) for share in shares if not found]
+    if len(shares) == 1 and len(samples) > 1 and counts:
+        counts = [min(counts[0], len(samples) - 1)]
+    if not found and sum(counts) >= len(samples):
+        held = " and ".join(map(str, counts))
+        found = [f"there are {len(samples)} images, of which {held} would be held out: there is none left to train on"]
+    if found:
+        raise InputError(found)
+    order = np.random.default_rng(seed).permutation(len(samples)).tolist()
+    first, second = counts[0], sum(counts)
+    parts = order[second:], order[:first], order[first:second]
+    train, held_out, last = (tuple(samples[i] for i in sorted(part)) for part in parts)
+    return (train, (), held_out) if test is None else (train, held_out, last)
+
+
+def told(train: Sequence[Sample], validation: Sequence[Sample], test: Sequence[Sample]) -> str:
+    """How many images there are for what."""
+    watched = f"{len(validation)} for validation, " * bool(validation)
+    return f"{len(train)} images to train, {watched}{len(test)} for the test"
 
 
 def nuclei(quadrant: int = 3) -> Data:
@@ -90,50 +149,3 @@ def quadrants(image: Array, labels: Array) -> list[Sample]:
     height, width = labels.shape[0] // 2, labels.shape[1] // 2
     parts = [np.s_[top : top + height, left : left + width] for top in (0, height) for left in (0, width)]
     return [Sample(f"quadrant {i}", image[part][:, :, None], labels[part]) for i, part in enumerate(parts)]
-
-
-def batches(
-    samples: Sequence[Sample], *, batch: int, crop: int, rng: np.random.Generator
-) -> Iterator[tuple[Array, Array]]:
-    """Without end (images, labels): batch x C x crop x crop float32 in channels-last memory, batch x crop x crop uint8.
-
-    Each is a crop, uniform in place, of a uniformly drawn sample, turned by a random multiple of 90 degrees and
-    mirrored half of the time: the eight symmetries of the square, equally likely.
-    """
-    channels = samples[0].image.shape[2]
-    while True:
-        images = np.empty((batch, crop, crop, channels), np.float32).transpose(0, 3, 1, 2)
-        labels = np.empty((batch, crop, crop), np.uint8)
-        for n in range(batch):
-            sample = samples[int(rng.integers(len(samples)))]
-            images[n], labels[n] = turned(*random_crop(sample, crop, rng), rng)
-        yield images, labels
-
-
-def random_crop(sample: Sample, crop: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """(C x crop x crop normalised image, crop x crop labels) from a random place in the sample.
-
-    Where the sample is smaller its image is reflected and the labels there are VOID. A crop that would hold VOID alone
-    is moved onto a random pixel with a label.
-    """
-    room = [max(side - crop, 0) for side in sample.labels.shape]
-    top, left = (int(rng.integers(r + 1)) for r in room)
-    labels = sample.labels[top : top + crop, left : left + crop]
-    if (labels == VOID).all():
-        known = np.argwhere(sample.labels != VOID)
-        centre = known[rng.integers(len(known))]
-        top, left = (int(np.clip(c - crop // 2, 0, r)) for c, r in zip(centre, room, strict=True))
-        labels = sample.labels[top : top + crop, left : left + crop]
-    image = normalise(sample.image[top : top + crop, left : left + crop], sample.statistics)
-    missing = [(0, crop - side) for side in labels.shape]
-    if any(after for _, after in missing):
-        image = np.pad(image, [(0, 0), *missing], mode="reflect")
-        labels = np.pad(labels, missing, constant_values=VOID)
-    return image, labels
-
-
-def turned(image: Array, labels: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """C x H x W image and H x W labels, both under the same random one of the square's eight symmetries."""
-    quarter, mirror = int(rng.integers(4)), bool(rng.integers(2))
-    image, labels = np.rot90(image, quarter, axes=(-2, -1)), np.rot90(labels, quarter)
-    return (image[..., ::-1], labels[..., ::-1]) if mirror else (image, labels)

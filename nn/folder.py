@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .data import VOID, Data, Sample
+from ..errors import InputError
+from ..settings import CLASSES, SHARE
+from .data import VOID, Data, Sample, split, told
 from .files import Pathlike
-from .images import IMAGE_SUFFIXES, MASK_SUFFIXES, InputError, channels, read_image, read_mask
+from .images import IMAGE_SUFFIXES, MASK_SUFFIXES, channels, read_image, read_mask
 
 Array = npt.NDArray[Any]
 
@@ -29,22 +31,30 @@ INFERRED = 32  # more classes than this must be asked for: masks with so many va
 IGNORED = ("thumbs.db", "desktop.ini")
 
 
-def read_folder(folder: Pathlike, *, classes: int | None = None, validation: float = 0.2, seed: int = 0) -> Data:
-    """The pairs folder/images/NAME.* and folder/masks/NAME.*, a random share of them held out for the test.
+def read_folder(
+    folder: Pathlike,
+    *,
+    classes: int | None = None,
+    validation: float = 0.2,
+    test: float | None = None,
+    seed: int = 0,
+) -> Data:
+    """The pairs folder/images/NAME.* and folder/masks/NAME.*, a random share of them held out.
 
     Images are PNG, TIFF or JPEG, grey or colour, all with the same number of channels. Masks are PNG or TIFF of the
     same size; their values are class indices 0..K-1, and 255 is void: pixels that count nowhere. One exception: if the
     masks of the folder hold 0 and 255 and nothing else, 255 is class 1 (unless `classes` is more than 2). K is
     `classes`, or else one more than the largest index, and at least 2.
 
-    validation: the share held out, rounded, at least one image; drawn with `seed`. All images are kept in memory.
+    validation, test: the shares held out, drawn with `seed`, as in `split`. All images are kept in memory.
     Raises InputError with one sentence for every problem in the folder, each naming its file.
     """
     root = Path(folder)
-    if not 0 < validation < 1:
-        raise InputError(f"the validation share is {validation}; it must lie between 0 and 1")
-    if classes is not None and not 2 <= classes <= VOID:
-        raise InputError(f"the number of classes is {classes}; it must be 2 to {VOID}")
+    arguments = [SHARE.problem("the validation share", validation)]
+    arguments += [] if test is None else [SHARE.problem("the test share", test)]
+    arguments += [] if classes is None else [CLASSES.problem("the number of classes", classes)]
+    if wrong := [problem for problem in arguments if problem]:
+        raise InputError(wrong)
     if not root.is_dir():
         raise InputError(f"there is no folder {root}")
     problems = [f"{root} has no subfolder {name}" for name in ("images", "masks") if not (root / name).is_dir()]
@@ -59,15 +69,9 @@ def read_folder(folder: Pathlike, *, classes: int | None = None, validation: flo
     if problems:
         raise InputError(problems)
     samples = [Sample(p.path.stem, p.image, mask, p.path) for p, mask in zip(read, labels, strict=True)]
-    held = np.random.default_rng(seed).permutation(len(samples))[: _held_out(len(samples), validation)].tolist()
-    train = tuple(sample for i, sample in enumerate(samples) if i not in held)
-    test = tuple(samples[i] for i in sorted(held))
-    description = f"{root}: {len(train)} images to train, {len(test)} for the test"
-    return Data(root.resolve().name, description, train, test, count)
-
-
-def _held_out(images: int, share: float) -> int:
-    return min(max(round(share * images), 1), images - 1)
+    train, watched, last = split(samples, validation, test, seed)
+    description = f"{root}: {told(train, watched, last)}"
+    return Data(root.resolve().name, description, train, last, count, watched)
 
 
 def _pairs(root: Path, problems: list[str]) -> list[tuple[Path, Path]]:

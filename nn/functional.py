@@ -20,8 +20,8 @@ import numpy as np
 
 from .. import kernels
 from ..kernels.op import OPERATORS
-from . import init
 from .derive import Input, differentiable
+from .init import generator
 from .tensor import Array, Tensor, as_tensor, record, recording
 
 _derived = {name: differentiable(getattr(kernels, name)) for name, op in OPERATORS.items() if op.gradients}
@@ -99,7 +99,7 @@ def dropout(x: Input, *, p: float = 0.5, training: bool = True, seed: int | None
     """
     if not training:
         return as_tensor(x)
-    seed = int(init.generator().integers(2**63)) if seed is None else seed
+    seed = int(generator().integers(2**63)) if seed is None else seed
     return _derived["dropout"](x, p=p, seed=seed)
 
 

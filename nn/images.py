@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from upconv._extras import require
+from upconv.errors import InputError
 
 from .files import Pathlike
 
@@ -19,15 +19,6 @@ Array = npt.NDArray[Any]
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
 MASK_SUFFIXES = (".png", ".tif", ".tiff")  # JPEG is lossy: it changes labels
-
-
-class InputError(ValueError):
-    """What the user gave cannot be used. `problems`: everything that is wrong with it, one sentence each."""
-
-    def __init__(self, problems: str | Sequence[str]) -> None:
-        """Keep one sentence, or several."""
-        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
-        super().__init__("\n".join(self.problems))
 
 
 def read_image(path: Pathlike) -> Array:

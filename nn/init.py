@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -22,6 +24,17 @@ def manual_seed(seed: int) -> None:
 def generator(rng: Seed = None) -> np.random.Generator:
     """`rng` itself, a new generator for an integer seed, or for None the one that `manual_seed` restarts."""
     return _generator if rng is None else np.random.default_rng(rng)
+
+
+@contextmanager
+def drawing(rng: np.random.Generator) -> Iterator[None]:
+    """Within it, `rng` takes the place of the generator that `manual_seed` restarts."""
+    global _generator
+    before, _generator = _generator, rng
+    try:
+        yield
+    finally:
+        _generator = before
 
 
 def he_normal_(weight: Tensor | Array, fan_in: float | None = None, rng: Seed = None) -> None:

@@ -6,12 +6,17 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
+from zlib import crc32
+
+import numpy as np
 
 from .._extras import require
 from .files import Pathlike, write
 from .module import Module
+from .tensor import Array
 
 FORMAT = 1
+CHECKSUM = "upconv.crc32"  # of the tensors, in metadata
 MODELS: dict[str, Any] = {}
 
 M = TypeVar("M", bound=type[Module])
@@ -32,13 +37,11 @@ def save(model: Module, path: Pathlike, metadata: Mapping[str, str] | None = Non
     Raises ValueError if the model's class is not registered or has no config, OSError if the disk refuses.
     """
     path, name = Path(path), type(model).__name__
-    if MODELS.get(name) is not type(model) or model.config is None:
-        raise ValueError(f"save: {name} cannot be rebuilt by load: it needs @register_model and self.config")
+    check_registered(model)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"save: there is no folder {path.parent}")
     ours = {"upconv.format": str(FORMAT), "upconv.model": name, "upconv.config": json.dumps(model.config)}
-    content = require("safetensors.numpy", extra="train").save(model.state_dict(), {**(metadata or {}), **ours})
-    write(path, content)
+    write(path, content(model.state_dict(), {**(metadata or {}), **ours}))
 
 
 def load(path: Pathlike) -> Module:
@@ -47,7 +50,12 @@ def load(path: Pathlike) -> Module:
     Raises FileNotFoundError, and ValueError where the file is no safetensors file, is cut short, is not from `save`,
     names a model this version does not know, or holds weights that do not fit that model.
     """
-    tensors, metadata = _read(Path(path))
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"load: there is no file {path}")
+    try:
+        tensors, metadata = read(path)
+    except ValueError as error:
+        raise ValueError(f"load: {path} {error}") from error
     missing = [key for key in ("upconv.format", "upconv.model", "upconv.config") if key not in metadata]
     if missing:
         raise ValueError(
@@ -72,12 +80,40 @@ def load(path: Pathlike) -> Module:
     return model
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+def check_registered(model: Module) -> None:
+    """Raise ValueError for a model that `save` cannot write."""
+    name = type(model).__name__
+    if MODELS.get(name) is not type(model) or model.config is None:
+        raise ValueError(f"save: {name} cannot be rebuilt by load: it needs @register_model and self.config")
+
+
+def content(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file, with a checksum of its tensors in the metadata."""
+    return require("safetensors.numpy", extra="train").save(dict(tensors), {**metadata, CHECKSUM: _checksum(tensors)})
+
+
+def read(path: Pathlike) -> tuple[dict[str, Array], dict[str, str]]:
+    """Tensors and metadata of a safetensors file.
+
+    Raises ValueError ("is not a safetensors file, or is cut short: ...") for other files, for dtypes that NumPy lacks,
+    and where the tensors are others than `content` was given.
+    """
     safetensors = require("safetensors", extra="train")
-    if not path.is_file():
-        raise FileNotFoundError(f"load: there is no file {path}")
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata() or {}
     except safetensors.SafetensorError as error:
-        raise ValueError(f"load: {path} is not a safetensors file, or is cut short: {error}") from error
+        raise ValueError(f"is not a safetensors file, or is cut short: {error}") from error
+    except (TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"holds tensors of a dtype that NumPy lacks: {error}") from error
+    if metadata.get(CHECKSUM, (found := _checksum(tensors))) != found:
+        raise ValueError(f"is damaged: the checksum of its tensors is {found}, it should be {metadata[CHECKSUM]}")
+    return tensors, metadata
+
+
+def _checksum(tensors: Mapping[str, Array]) -> str:
+    total = 0
+    for name in sorted(tensors):
+        total = crc32(np.ascontiguousarray(tensors[name]).data, crc32(name.encode(), total))
+    return f"{total:08x}"

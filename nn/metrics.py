@@ -43,8 +43,11 @@ def iou(counts: Array) -> Array:
 
 def headline(per_class: Array) -> float:
     """One number of them: with two classes that of class 1, the foreground; with more the mean over those defined."""
-    if len(per_class) == 2:
-        return float(per_class[1])
+    return float(per_class[1]) if len(per_class) == 2 else mean(per_class)
+
+
+def mean(per_class: Array) -> float:
+    """The mean over the classes that are there: those that truth and prediction lack are NaN and left out."""
     return float(np.nanmean(per_class)) if not np.isnan(per_class).all() else float("nan")
 
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from upconv._extras import require
 
-from .training import Step
+from .trainer import Step
 
 SECONDS = 10.0  # between lines where there is no terminal
 
@@ -16,11 +16,12 @@ SECONDS = 10.0  # between lines where there is no terminal
 class Progress:
     """Bar, loss, Dice and the time left on a rich `console`: a context manager whose `show` is `train`'s on_step."""
 
-    def __init__(self, steps: int, console: Any) -> None:
-        """steps: how many there will be."""
-        self.steps, self.console = steps, console
-        self.first = self.last = perf_counter()
-        self.test = ""
+    def __init__(self, steps: int, console: Any, watched_as: str = "test") -> None:
+        """steps: how many there will be; watched_as: what the images are that are predicted now and then."""
+        self.steps, self.console, self.watched_as = steps, console, watched_as
+        self.last = perf_counter()
+        self.first: tuple[int, float] | None = None  # the first step here, and when it was done
+        self.watched = ""
         self.bar: Any = None
 
     def __enter__(self) -> Self:
@@ -50,18 +51,19 @@ class Progress:
 
     def show(self, step: Step) -> None:
         """One step is done."""
-        if step.test_dice is not None:
-            self.test = f" · test Dice {step.test_dice:.3f}"
-        text = f"loss {step.loss:.3f} · Dice {step.dice:.3f}{self.test}"
+        if step.validation_dice is not None:
+            self.watched = f" · {self.watched_as} Dice {step.validation_dice:.3f}"
+        text = f"loss {step.loss:.3f} · Dice {step.dice:.3f}{self.watched}"
         if self.bar:
             self.bar.update(self.task, completed=step.step, description=text)
             return
         now = perf_counter()
-        if step.step == 1:
-            self.first = now  # what comes before is compilation, and says nothing about the steps to come
-        if step.step in (1, self.steps) or step.test_dice is not None or now - self.last > SECONDS:
+        if self.first is None:
+            self.first = step.step, now  # what comes before is compilation, and says nothing about the steps to come
+        first, start = self.first
+        if step.step in (first, self.steps) or step.validation_dice is not None or now - self.last > SECONDS:
             self.last = now
-            left = (now - self.first) / (step.step - 1) * (self.steps - step.step) if step.step > 1 else None
+            left = (now - start) / (step.step - first) * (self.steps - step.step) if step.step > first else None
             self._line(f"step {step.step}/{self.steps} · {text}" + ("" if left is None else f" · {left:.0f} s left"))
 
     def _line(self, text: str) -> None:

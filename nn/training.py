@@ -1,218 +1,192 @@
-"""Training a U-Net on labelled images: settings, the loop, the files it leaves behind."""
+"""Training a network on labelled images: what is checked before, the loop, what is scored at the end."""
 
 from __future__ import annotations
 
-import csv
-import json
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, astuple, dataclass, fields
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from upconv import __version__
-from upconv._extras import require
-
+from ..errors import InputError
+from ..settings import Network, Settings, unknown
 from . import metrics
-from .data import VOID, Data, Sample, batches
+from .data import VOID, Array, Data, Sample
+from .evaluation import baseline, evaluate, scores, write_table
 from .files import Pathlike, write
-from .functional import cross_entropy
-from .images import InputError, png
-from .inference import predict, probabilities
-from .io import save
+from .images import png
+from .interrupt import Interrupt
+from .loading import Loader
 from .models import UNet
-from .optim import Adam
+from .module import Module
 from .preview import preview
-
-Array = npt.NDArray[Any]
-
-EVALUATIONS = 8  # how many times during a training the test images are predicted
-
-
-class TrainingError(RuntimeError):
-    """Training cannot go on; the message says what to try."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train. The learning rate rises over the first steps and falls to 0 along a cosine by the last.
-
-    width, depth: of the U-Net; crop: height and width of the training crops, in pixels; batch: crops a step;
-    lr: the peak learning rate of Adam; seed: of the weights and the crops. The defaults suit the embedded nuclei.
-    """
-
-    steps: int = 240
-    width: int = 16
-    depth: int = 3
-    crop: int = 128
-    batch: int = 4
-    lr: float = 2e-3
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Raise InputError with one sentence for every value that is out of range."""
-        problems = [
-            f"{name} is {getattr(self, name)}; it must be 1 or more"
-            for name in ("steps", "width", "depth", "crop", "batch")
-            if getattr(self, name) < 1
-        ]
-        if not 0 < self.lr < math.inf:
-            problems.append(f"lr is {self.lr}; it must be a positive number")
-        if self.seed < 0:
-            problems.append(f"seed is {self.seed}; it must be 0 or more")
-        if not problems and self.crop % 2**self.depth:
-            fits = max(self.crop >> self.depth, 1) << self.depth
-            problems.append(
-                f"crop is {self.crop}; with depth {self.depth} it must be a multiple of {2**self.depth}, say {fits}"
-            )
-        if problems:
-            raise InputError(problems)
-
-    def learning_rate(self, step: int) -> float:
-        """lr min(t / w, (1 + cos(pi (t - 1) / steps)) / 2) at step t = 1..steps, w 20 (short runs: steps / 10)."""
-        rise = step / min(20, max(self.steps // 10, 1))
-        return self.lr * min(rise, (1 + math.cos(math.pi * (step - 1) / self.steps)) / 2)
-
-
-@dataclass(frozen=True)
-class Step:
-    """What one training step gave, a row of metrics.csv. dice: of recent crops; test_dice: now and then."""
-
-    step: int
-    loss: float
-    dice: float
-    test_dice: float | None
-    learning_rate: float
-    seconds: float
+from .record import Record
+from .tensor import no_grad
+from .trainer import Step, Trainer
 
 
 @dataclass(frozen=True)
 class Result:
     """A trained model, what it scored on the test images (`metrics.confusion` counts) and the files that were written.
 
-    interrupted: Ctrl-C came after `steps` steps; then there are no counts. baseline: the best threshold on the test
-    images, where that makes sense (two classes, one channel). image: a file to try `upconv predict` on.
+    steps: how many were done; interrupted: by Ctrl-C, and then there are no counts; best: the best Dice of the images
+    that were watched. baseline: the best threshold on the test images, where that makes sense (two classes, one
+    channel). image: a file to try `upconv predict` on. Files are None where none was written.
     """
 
-    model: UNet
+    model: Module
     steps: int
     seconds: float
     interrupted: bool
-    model_file: Path | None
+    best: float
     counts: Array | None = None
     baseline: metrics.Threshold | None = None
+    model_file: Path | None = None
     preview: Path | None = None
     image: Path | None = None
 
 
-def build(data: Data, settings: Settings) -> UNet:
-    """The untrained network for these data: its weights are drawn with the seed."""
-    rng = np.random.default_rng((settings.seed, 0))
-    return UNet(data.channels, data.classes, settings.width, settings.depth, rng=rng)
+def unet(data: Data, network: Network, seed: int) -> UNet:
+    """The untrained U-Net for these data: its weights are drawn with the seed."""
+    n, rng = network, np.random.default_rng((seed, 0))
+    return UNet(data.channels, data.classes, n.width, n.depth, batch_norm=n.batch_norm, dropout=n.dropout, rng=rng)
 
 
-def train(data: Data, settings: Settings, output: Pathlike, on_step: Callable[[Step], None] | None = None) -> Result:
-    """Train a U-Net and leave model.safetensors, metrics.csv and preview.png in the folder `output`.
+def fit(
+    model: Module,
+    data: Data,
+    output: Pathlike | None = None,
+    *,
+    settings: Settings | None = None,
+    resume: bool = False,
+    on_step: Callable[[Step], None] | None = None,
+    config: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> Result:
+    """Train a network to label every pixel, in place; cross-entropy over the pixels that are not void (255).
 
-    The metadata of model.safetensors name the data, the settings and the version of upconv.
+    model: N x C x H x W images to N x classes x H' x W' scores, H' and W' as large or smaller (then of the middle).
+    data: from `from_arrays`, `read_folder` or `nuclei`; checked, with the model, before anything is trained.
+    settings, options: `Settings`, and any of them by name. The same settings, data and weights give the same result bit
+    for bit, for any number of threads. on_step is called after every step.
 
-    on_step is called after every step. Ctrl-C (KeyboardInterrupt) ends training: the model so far is saved. Files of
-    an earlier training in the same folder are replaced: metrics.csv at the start, the others when they are complete.
-    Raises TrainingError when the loss is no number, InputError where the folder cannot be written, ImportError before
-    anything else where a package of the extra `train` is missing.
+    output: a folder for model.safetensors (the last weights, or with early_stopping the best), best.safetensors (the
+    best Dice on images that are watched), checkpoint.safetensors, config.toml (all settings, and what `config` adds),
+    metrics.csv (a row a step), evaluation.csv (Dice and IoU of every class), progress.png and preview.png. Each appears
+    complete or not at all; those of an earlier training there are replaced. Needs the extra `train`, and a model that
+    `save` can write. None: nothing is written.
+
+    resume=True goes on from the checkpoint in `output`, if there is one, with the same settings, data and model (its
+    weights are replaced): what comes out equals what an uninterrupted training gives, bit for bit. Ctrl-C ends training
+    after the step at hand and writes a checkpoint. Killed, it loses what came after the last one.
+
+    Raises InputError for what cannot be trained on or written to, TrainingError when the loss is no number, ImportError
+    before anything else where a package is missing.
+
+    >>> import numpy as np
+    >>> from upconv import nn
+    >>> images = np.random.default_rng(0).random((8, 32, 32))
+    >>> data = nn.from_arrays(images, images > 0.5)
+    >>> model = nn.UNet(in_channels=1, classes=2, width=4, depth=1, rng=0)
+    >>> result = nn.fit(model, data, steps=30, crop=32, lr=0.02, optimizer="adamw", rotate=180)
+    >>> result.steps, bool(result.counts.trace() > 0.8 * result.counts.sum())
+    (30, True)
     """
-    for module in ("safetensors.numpy", "PIL.Image", "matplotlib.figure"):
-        require(module, extra="train")  # what the results are written with: better missed now than at the end
-    output = Path(output)
+    names = [each.name for each in fields(Settings)]
+    if wrong := [f"fit: {unknown(name, names)}" for name in options if name not in names]:
+        raise InputError(wrong)
+    settings = replace(settings or Settings(), **options)
+    check(model, data, settings)
+    trainer = Trainer(model, data, settings)
+    with ExitStack() as stack:
+        record = None
+        if output is not None:
+            record = stack.enter_context(Record(Path(output), trainer, resume=resume, config=config or {}))
+        interrupted = not _loop(trainer, record, on_step)
+        result = Result(model, trainer.done, trainer.seconds, interrupted, trainer.best)
+        if interrupted:
+            return replace(result, model_file=record.model_file if record else None)
+        if settings.early_stopping and trainer.best_state is not None:
+            model.load_state_dict(trainer.best_state)
+            trainer.counts = None
+        counts = trainer.counts if trainer.counts is not None and not data.validation else None
+        counts = evaluate(model, data.test, data.classes) if counts is None else counts
+        result = replace(result, counts=counts, baseline=baseline(data))
+        return _with_files(result, record, data) if record else result
+
+
+def check(model: Module, data: Data, settings: Settings) -> None:
+    """Raise InputError with a sentence for everything that keeps this model from being trained on these data."""
+    problems = []
+    for part in ("train", "test"):
+        if not getattr(data, part):
+            raise InputError(f"data: there is no image for {part}")
+    for sample in (*data.train, *data.validation, *data.test):
+        known = sample.labels[sample.labels != VOID]
+        if sample.image.ndim != 3 or sample.image.shape[:2] != sample.labels.shape:
+            problems.append(f"{sample.name}: its image is {sample.image.shape}, its labels {sample.labels.shape}")
+        elif sample.image.shape[2] != data.channels:
+            problems.append(f"{sample.name}: it has {sample.image.shape[2]} channels, the first {data.channels}")
+        elif known.size and known.max() >= data.classes:
+            problems.append(f"{sample.name}: its labels go to {known.max()}; there are {data.classes} classes")
+    weights = settings.class_weights
+    if isinstance(weights, tuple) and len(weights) != data.classes:
+        problems.append(f"class_weights are {len(weights)} numbers; there are {data.classes} classes")
+    if not problems:
+        problems += _trial(model, data, settings.crop)
+    if problems:
+        raise InputError(problems)
+
+
+def _trial(model: Module, data: Data, crop: int) -> list[str]:
+    """What is wrong with the scores of one crop."""
+    blank = np.zeros((1, data.channels, crop, crop), next(model.parameters()).dtype)
+    model.eval()
     try:
-        output.mkdir(parents=True, exist_ok=True)
-        log = (output / "metrics.csv").open("w", newline="", buffering=1)  # every row reaches the file whole, at once
-    except OSError as error:
-        raise InputError(f"cannot write to the folder {output}: {error.strerror}") from error
-    model, file, start = build(data, settings), output / "model.safetensors", perf_counter()
-    origin = {"trained_on": data.title, "settings": json.dumps(asdict(settings)), "upconv.version": __version__}
-    done, counts, interrupted = 0, None, False
-    with log:
-        rows = csv.writer(log)
-        rows.writerow(field.name for field in fields(Step))
+        with no_grad():
+            shape = model(blank).shape
+    except ValueError as error:
+        return [f"crop is {crop}, with {data.channels} channels, which the model does not take: {error}"]
+    if len(shape) != 4 or shape[1] != data.classes or max(shape[2:]) > crop:
+        needed = f"1 x {data.classes} x {crop} x {crop}, or less of the middle,"
+        return [f"the model's scores are {' x '.join(map(str, shape))}; {needed} is needed for {data.classes} classes"]
+    return []
+
+
+def _loop(trainer: Trainer, record: Record | None, on_step: Callable[[Step], None] | None) -> bool:
+    """Train to the end; False where Ctrl-C came before. Then, and now and then before, there is a checkpoint."""
+    every = trainer.settings.checkpoint_every or trainer.every
+    with Interrupt() as interrupt, Loader(trainer.batches()) as drawn:
         try:
-            for step, counts in fit(model, data, settings):
-                rows.writerow("" if value is None else value for value in astuple(step))
-                done = step.step
-                if counts is not None:
-                    save(model, file, origin)
+            while not trainer.finished:
+                step = trainer.step(drawn)
+                if record:
+                    record.step(step)
                 if on_step:
                     on_step(step)
+                if record and (step.step % every == 0 or trainer.finished):
+                    record.checkpoint()
+                if interrupt.asked and not trainer.finished:
+                    raise KeyboardInterrupt
         except KeyboardInterrupt:
-            interrupted = True
-    if done:
-        save(model, file, origin)
-    seconds = perf_counter() - start
-    if interrupted:
-        return Result(model, done, seconds, True, file if done else None)
-    picture = _preview(model, data, output / "preview.png", counts)
-    image = _image_to_try(data.test[0], output)
-    return Result(model, done, seconds, False, file, counts, baseline(data), picture, image)
+            if record and trainer.whole:
+                record.checkpoint()
+            return False
+    return True
 
 
-def fit(model: UNet, data: Data, settings: Settings) -> Iterator[tuple[Step, Array | None]]:
-    """Train `model` step by step; yields after each what it gave, and now and then (and last) the test counts.
-
-    The counts are for watching only: nothing is chosen by them.
-    """
-    optimizer = Adam(model.parameters(), lr=settings.lr)
-    crops = batches(data.train, batch=settings.batch, crop=settings.crop, rng=np.random.default_rng((settings.seed, 1)))
-    recent, start = np.zeros((data.classes, data.classes)), perf_counter()
-    every = max(settings.steps // EVALUATIONS, 1)
-    for step in range(1, settings.steps + 1):
-        images, labels = next(crops)
-        optimizer.lr = settings.learning_rate(step)
-        model.train()
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is reported once, below
-            logits = model(images)
-            loss = cross_entropy(logits, labels, ignore_index=VOID)
-            value = loss.item()
-            if not math.isfinite(value):
-                raise TrainingError(
-                    f"the loss became {value} at step {step}: the weights have diverged;"
-                    f" try a smaller learning rate, --lr {settings.lr / 10:.1g} (it is {settings.lr:g})"
-                )
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            recent = 0.9 * recent + metrics.confusion(logits.data.argmax(1), labels, data.classes, void=VOID)
-        counts = evaluate(model, data) if step % every == 0 or step == settings.steps else None
-        test_dice = None if counts is None else metrics.headline(metrics.dice(counts))
-        dice = metrics.headline(metrics.dice(recent))
-        yield Step(step, value, dice, test_dice, optimizer.lr, round(perf_counter() - start, 3)), counts
-
-
-def evaluate(model: UNet, data: Data) -> Array:
-    """The `metrics.confusion` counts over all test images."""
-    return sum(
-        (metrics.confusion(predict(model, s.image), s.labels, data.classes, void=VOID) for s in data.test),
-        start=np.zeros((data.classes, data.classes), np.int64),
-    )
-
-
-def baseline(data: Data) -> metrics.Threshold | None:
-    """`metrics.best_threshold` over all test images together; None unless they are grey, with foreground as class 1."""
-    labels = np.concatenate([sample.labels.ravel() for sample in data.test])
-    if data.classes != 2 or data.channels != 1 or not (labels == 1).any():
-        return None
-    return metrics.best_threshold(np.concatenate([sample.image.ravel() for sample in data.test]), labels, void=VOID)
-
-
-def _preview(model: UNet, data: Data, path: Path, counts: Array | None) -> Path:
-    sample = data.test[0]
-    score = "" if counts is None else f", test Dice {metrics.headline(metrics.dice(counts)):.3f}"
-    title = f"{data.title}: {sample.name}, held out{score}"
-    preview(path, sample.image, sample.labels, probabilities(model, sample.image), title=title)
-    return path
+def _with_files(result: Result, record: Record, data: Data) -> Result:
+    """Write the final model, its scores and its pictures."""
+    assert result.counts is not None
+    model, folder, sample = result.model, record.folder, data.test[0]
+    file = record.finish()
+    write_table(folder / "evaluation.csv", result.counts)
+    title = f"{data.title}: {sample.name}, held out, test Dice {metrics.headline(metrics.dice(result.counts)):.3f}"
+    picture = folder / "preview.png"
+    preview(picture, sample.image, sample.labels, scores(model, sample.image), title=title)
+    return replace(result, model_file=file, preview=picture, image=_image_to_try(sample, folder))
 
 
 def _image_to_try(sample: Sample, output: Path) -> Path | None:

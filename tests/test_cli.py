@@ -3,16 +3,18 @@ import re
 import signal
 import subprocess
 import sys
+import tomllib
 
 import numpy as np
 import pytest
 from PIL import Image
+from training_cases import same
 
 import upconv
-from upconv import kernels
+from upconv import kernels, nn
 from upconv.cli import main
 from upconv.nn.images import read_image
-from upconv.nn.training import Settings
+from upconv.settings import Network, Settings
 
 QUICK = ["--steps", "3", "--width", "2", "--depth", "1", "--crop", "16", "--batch", "1"]
 
@@ -96,9 +98,9 @@ def test_problems_are_one_line_each(capsys, there):
     assert "b.png cannot be read as an image" in lines[1]
     assert refused(capsys, "train", "none") == ["upconv: there is no folder none"]
     assert refused(capsys, "train", "--steps", "0", "--crop", "5") == ["upconv: steps is 0; it must be 1 or more"]
-    assert refused(capsys, "train", "--classes", "3") == ["upconv: --classes is for training on a folder"]
+    assert refused(capsys, "train", "--classes", "3") == ["upconv: classes is for training on a folder"]
     assert refused(capsys, "train", "x", "--quadrant", "3") == [
-        "upconv: --quadrant is for training on the embedded nuclei"
+        "upconv: quadrant is for training on the embedded nuclei"
     ]
     assert refused(capsys, "train", "--threads", "0") == ["upconv: threads is 0; it must be 1 to 1024"]
     (line,) = refused(capsys, "predict", "none.safetensors", "none.png")
@@ -117,10 +119,86 @@ def test_a_folder_full_of_problems_is_cut_short(capsys, there):
 def test_a_loss_that_is_no_number(capsys, there):
     assert main(["train", *QUICK, "--steps", "20", "--lr", "1e30"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert "try a smaller learning rate, --lr 1e+29" in line
+    assert "try a smaller learning rate, lr 1e+29" in line
 
 
-@pytest.mark.parametrize("package", ["rich", "matplotlib", "safetensors", "PIL"])
+def test_a_configuration_and_options_before_it(capsys, there):
+    (there / "mine.toml").write_text(
+        f'folder = "{folder(there / "cells", "abcdef")}"\nsteps = 2\nwidth = 3\ndepth = 1\ncrop = 16\nbatch = 1\n'
+        'test = 0.2\nclass_weights = "balanced"\nbetas = [0.8, 0.9]\nevaluate_every = 1\n'
+    )
+    assert main(["train", "--config", "mine.toml", "--width", "2", "--no-nesterov", "--schedule", "step"]) == 0
+    assert "4 images to train, 1 for validation, 1 for the test" in capsys.readouterr().out
+    written = tomllib.loads((there / "runs" / "cells" / "config.toml").read_text())
+    given = {"steps": 2, "width": 2, "class_weights": "balanced", "betas": [0.8, 0.9], "schedule": "step", "test": 0.2}
+    assert given.items() <= written.items()
+    again = ["train", "--config", "runs/cells/config.toml", "--output", "again"]
+    assert main(again) == 0
+    assert tomllib.loads((there / "again" / "config.toml").read_text()) == written
+    assert same(*(nn.load(there / place / "model.safetensors") for place in ("runs/cells", "again")))
+    assert main([*again, "--class-weights", "1", "2.5", "--steps", "1"]) == 0
+    assert tomllib.loads((there / "again" / "config.toml").read_text())["class_weights"] == [1.0, 2.5]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"steps = ", "mine.toml is not TOML: Invalid value (at end of document)"),
+        (b"\xff\xfe", "mine.toml is not TOML: 'utf-8' codec can't decode byte 0xff"),
+        (b"steps = 1\nsteps = 2", "mine.toml is not TOML: Cannot overwrite a value"),
+        (b"a = " + b"[" * 100_000, "mine.toml is not TOML: "),
+        (b"#" * (1 << 20) + b"#", "mine.toml has 1048577 bytes; a configuration has 1048576 at most"),
+        (b"learning_rate = 1", "mine.toml: there is no setting 'learning_rate'"),
+        (b"step = 1", "mine.toml: there is no setting 'step'; do you mean steps?"),
+        (b"[training]\nsteps = 1", "mine.toml: there is no setting 'training'"),
+        (b"steps = 1.5", "steps is 1.5; it must be 1 or more"),
+        (b"steps = true", "steps is True; it must be 1 or more"),
+        (b"steps = [1]", "steps is [1]; it must be 1 or more"),
+        (b"lr = 'fast'", "lr is 'fast'; it must be a positive number"),
+        (b"lr = nan", "lr is nan; it must be a positive number"),
+        (b"lr = 1979-05-27", "lr is datetime.date(1979, 5, 27); it must be a positive number"),
+        (b"nesterov = 1", "nesterov is 1; it must be true or false"),
+        (b"betas = [0.9]", "betas is [0.9]; it must be two numbers from 0 to below 1"),
+        (b"optimizer = 'Adam'", "optimizer is 'Adam'; it must be sgd, adagrad, rmsprop, adam or adamw"),
+        (b"class_weights = ['x']", "class_weights is ['x']; it must be balanced or"),
+        (b"optimizer = 'sgd'\nnesterov = true\nmomentum = 0", "momentum is 0.0; with nesterov it must be above 0"),
+        (b"width = 0", "width is 0; it must be 1 or more"),
+        (b"folder = 3", "folder is 3; it must be a path"),
+        (b"quadrant = 4", "quadrant is 4; it must be 0, 1, 2 or 3"),
+    ],
+)
+def test_configurations_that_cannot_be_used_get_a_sentence(capsys, there, text, told):
+    (there / "mine.toml").write_bytes(text)
+    (line,) = refused(capsys, "train", "--config", "mine.toml")
+    assert line.startswith(f"upconv: {told}")
+    assert not (there / "runs").exists()
+
+
+def test_configurations_that_cannot_be_read(capsys, there):
+    assert refused(capsys, "train", "--config", "none.toml") == [
+        "upconv: cannot read none.toml: No such file or directory"
+    ]
+    assert refused(capsys, "train", "--config", ".") == ["upconv: cannot read .: Is a directory"]
+
+
+def test_resuming(capsys, there):
+    whole = [*QUICK, "--steps", "4", "--seed", "3", "--dropout", "0.5"]
+    assert main(["train", *whole, "--output", "whole"]) == 0
+    assert main(["train", *whole, "--output", "parts", "--checkpoint-every", "2"]) == 0
+    (there / "parts" / "model.safetensors").unlink()
+    capsys.readouterr()
+    assert main(["train", "--resume", "parts"]) == 0  # done already: what is missing is written again
+    assert "step" not in capsys.readouterr().out.partition("seed 3")[2].partition("test:")[0]
+    assert same(*(nn.load(there / place / "model.safetensors") for place in ("whole", "parts")))
+    assert refused(capsys, "train", "--resume", "none") == [
+        "upconv: there is no training to resume in none: config.toml is missing"
+    ]
+    assert refused(capsys, "train", "--resume", "parts", "--lr", "1", "--output", "x") == [
+        "upconv: --resume goes on with the settings of the training; leave out lr, output"
+    ]
+
+
+@pytest.mark.parametrize("package", ["rich", "matplotlib", "safetensors", "PIL", "tomli_w"])
 def test_a_missing_package_is_told_before_training(capsys, there, monkeypatch, package):
     for module in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, module)
@@ -162,8 +240,11 @@ def test_help_tells_the_defaults(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     options = " ".join(capsys.readouterr().out.partition("options:")[2].split())
-    for name, value in vars(Settings()).items():
-        assert re.search(rf"--{name} [NX] [^()]*\({value:g}\)", options), name
+    for name, value in {**vars(Settings()), **vars(Network())}.items():
+        option = f"--{name.replace('_', '-')}"
+        shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
+        default = "" if value is None else rf"[^()]*\({shown}\)"
+        assert re.search(rf"{option}( [NX]|, --no| NAME){default}", options), name
 
 
 def test_help_is_quick():
@@ -187,7 +268,7 @@ def test_ctrl_c_saves_and_exits_with_130(there):
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "interrupted after" in err.splitlines()[-1]
-    assert err.rstrip().endswith("the model so far is out/model.safetensors")
+    assert err.rstrip().endswith("the model so far is out/model.safetensors; to go on: upconv train --resume out")
     assert (there / "out" / "model.safetensors").is_file()
     steps = (there / "out" / "metrics.csv").read_text().splitlines()[1:]
     assert [int(row.split(",")[0]) for row in steps] == list(range(1, len(steps) + 1))

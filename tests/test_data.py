@@ -3,7 +3,10 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from upconv.nn.data import VOID, Sample, batches, normalise, nuclei, quadrants, random_crop, turned
+from upconv.nn.augmentation import random_crop, turned
+from upconv.nn.data import VOID, Sample, normalise, nuclei, quadrants
+from upconv.nn.loading import batches
+from upconv.settings import Settings
 
 
 def numbered(height, width):
@@ -89,8 +92,9 @@ def test_a_crop_is_never_all_void():
 def test_batches():
     rng = np.random.default_rng(0)
     samples = [Sample("", rng.integers(0, 99, (40, 50, 3)), rng.integers(0, 3, (40, 50)).astype(np.uint8))] * 2
-    drawn = list(islice(batches(samples, batch=2, crop=16, rng=np.random.default_rng(5)), 3))
-    again = list(islice(batches(samples, batch=2, crop=16, rng=np.random.default_rng(5)), 3))
+    settings = Settings(batch=2, crop=16)
+    drawn = list(islice(batches(samples, settings, np.random.default_rng(5)), 3))
+    again = list(islice(batches(samples, settings, np.random.default_rng(5)), 3))
     for (images, labels), (images2, labels2) in zip(drawn, again, strict=True):
         assert images.shape == (2, 3, 16, 16)
         assert images.dtype == np.float32

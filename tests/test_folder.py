@@ -3,9 +3,9 @@ import pytest
 import tifffile
 from PIL import Image
 
+from upconv.errors import InputError
 from upconv.nn.data import VOID
 from upconv.nn.folder import read_folder
-from upconv.nn.images import InputError
 
 rng = np.random.default_rng(0)
 
@@ -43,6 +43,14 @@ def test_pairs_are_read_and_split(tmp_path):
     assert len({tuple(s.name for s in read_folder(tmp_path, seed=seed).test) for seed in range(9)}) > 1
     assert len(read_folder(tmp_path, validation=0.01).test) == 1
     assert len(read_folder(tmp_path, validation=0.99).train) == 1
+    three = read_folder(tmp_path, validation=0.2, test=0.3)
+    parts = three.train, three.validation, three.test
+    assert [len(part) for part in parts] == [5, 2, 3]
+    assert sorted(sample.name for part in parts for sample in part) == names
+    assert [sample.name for sample in three.validation] == held_out
+    assert "5 images to train, 2 for validation, 3 for the test" in three.description
+    told = "there are 10 images, of which 5 and 5 would be held out: there is none left to train on"
+    assert problems(tmp_path, validation=0.5, test=0.5) == [told]
 
 
 @pytest.mark.parametrize(
@@ -144,8 +152,9 @@ def test_one_image_is_too_few(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"validation": 0}, "the validation share is 0; it must lie between 0 and 1"),
+        ({"validation": 0}, "the validation share is 0; it must be between 0 and 1"),
         ({"validation": 1.0}, "the validation share is 1.0"),
+        ({"test": 2}, "the test share is 2; it must be between 0 and 1"),
         ({"classes": 1}, "the number of classes is 1; it must be 2 to 255"),
         ({"classes": 256}, "the number of classes is 256"),
     ],

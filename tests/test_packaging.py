@@ -41,14 +41,25 @@ def test_hard_dependencies_are_numba_and_numpy():
 
 def test_importing_needs_no_extra():
     """The kernels and the networks import, and a network trains, where no optional package is there."""
-    optional = ("PIL", "tifffile", "rich", "safetensors", "matplotlib", "torch", "scipy", "cupy")
+    optional = [
+        "PIL",
+        "tifffile",
+        "rich",
+        "safetensors",
+        "matplotlib",
+        "tomli_w",
+        "tensorboardX",
+        "torch",
+        "scipy",
+        "cupy",
+    ]
     code = f"""
 import sys
 for name in {optional}:
     sys.modules[name] = None
 import numpy as np
 from upconv import cli, nn
-from upconv.nn import data, folder, images, inference, metrics, preview, progress, training
+from upconv.nn import curves, data, folder, images, inference, metrics, preview, progress, training
 model = nn.UNet(width=2, depth=1)
 nn.cross_entropy(model(np.ones((1, 1, 4, 4), np.float32)), np.ones((1, 4, 4), np.uint8)).backward()
 """

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from upconv import __version__
+from upconv import __version__, configuration
 from upconv._extras import require
+from upconv.errors import InputError
+from upconv.settings import Network, Rule, Settings, Source
 
 if TYPE_CHECKING:
+    from upconv.nn import UNet
     from upconv.nn.data import Data
-    from upconv.nn.training import Result, Settings
+    from upconv.nn.training import Result
 
 SHOWN = 50  # problems of a folder that are printed
 
@@ -33,10 +37,16 @@ examples:
   upconv train
   upconv train --quadrant 0 --output runs/quadrant0
   upconv train my_images --steps 1000 --width 32 --crop 256
+  upconv train my_images --optimizer sgd --lr 0.01 --elastic 10 --class-weights balanced --early-stopping 5
+  upconv train my_images --config settings.toml --seed 1
+  upconv train --resume runs/my_images
   upconv train --steps 3 --width 2                    a quick try
 
-Written to the output folder: model.safetensors, metrics.csv (one row a step), preview.png. Ctrl-C saves the model so
-far. Files of an earlier training there are replaced."""
+Written to the output folder: model.safetensors (the last weights, with --early-stopping the best), best.safetensors,
+checkpoint.safetensors, config.toml (all settings: --config takes it), metrics.csv (a row a step), evaluation.csv (a row
+a class), progress.png, preview.png. Files of an earlier training there are replaced. Ctrl-C ends after the step at
+hand; then, or after a crash, --resume DIR goes on from the last checkpoint, to the very result that an uninterrupted
+training gives. A TOML file has lines like  lr = 0.001  with the names of the options, and _ for -."""
 
 PREDICT = """\
 Label every pixel of an image of any size with a model of `upconv train`.
@@ -67,21 +77,13 @@ def parser() -> Parser:
     train = commands.add_parser(
         "train", help="train a network", description=TRAIN, epilog=TRAIN_EXAMPLES, formatter_class=raw
     )
-    train.add_argument("folder", nargs="?", type=Path, help="labelled images (default: the embedded nuclei)")
-    train.add_argument(
-        "--output", type=Path, metavar="DIR", help="where results go (default: runs/nuclei, runs/FOLDER)"
-    )
-    train.add_argument("--steps", type=int, metavar="N", help="training steps (240)")
-    train.add_argument("--batch", type=int, metavar="N", help="crops a step (4)")
-    train.add_argument("--crop", type=int, metavar="N", help="height and width of a crop, a multiple of 2^depth (128)")
-    train.add_argument("--width", type=int, metavar="N", help="channels at full resolution (16)")
-    train.add_argument("--depth", type=int, metavar="N", help="how often the resolution is halved (3)")
-    train.add_argument("--lr", type=float, metavar="X", help="peak learning rate of Adam (0.002)")
-    train.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same weights, bit for bit (0)")
+    train.add_argument("folder", nargs="?", help="labelled images (default: the embedded nuclei)")
+    train.add_argument("--output", type=Path, metavar="DIR", help="the results (default: runs/nuclei, runs/FOLDER)")
+    train.add_argument("--config", type=Path, metavar="TOML", help="settings from a file; options here come first")
+    train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the training in this folder")
     train.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
-    train.add_argument("--quadrant", type=int, choices=range(4), help="nuclei: the quadrant to test on (3)")
-    train.add_argument("--validation", type=float, metavar="X", help="folder: the share of images held out (0.2)")
-    train.add_argument("--classes", type=int, metavar="K", help="folder: number of classes (default: as the masks say)")
+    for title, group in (("images", Source), ("network", Network), ("training", Settings)):
+        _add_settings(train.add_argument_group(title), group)
 
     predict = commands.add_parser(
         "predict", help="predict a mask", description=PREDICT, epilog=PREDICT_EXAMPLES, formatter_class=raw
@@ -102,12 +104,34 @@ def parser() -> Parser:
     return top
 
 
+def _add_settings(group: Any, settings: type) -> None:
+    """An option for every field. They have no defaults of their own: so what was given is told from what was not."""
+    for each in fields(settings):
+        if each.name == "folder":
+            continue  # it goes without a name
+        rule: Rule = each.metadata["rule"]
+        name, text = f"--{each.name.replace('_', '-')}", each.metadata["help"]
+        if each.default is not None:
+            text += f" ({' '.join(map(str, each.default)) if isinstance(each.default, tuple) else each.default})"
+        if rule.kind is bool:
+            group.add_argument(name, action=argparse.BooleanOptionalAction, help=text)
+        elif rule.kind is str:
+            group.add_argument(name, metavar="NAME", help=f"{text}; {rule.allowed}")
+        else:
+            several: dict[str, Any] = {} if rule.count == 1 else {"nargs": rule.count or "+"}
+            kind = _or_word(rule) if rule.words else rule.kind
+            group.add_argument(name, type=kind, metavar="N" if rule.kind is int else "X", help=text, **several)
+
+
+def _or_word(rule: Rule) -> Callable[[str], Any]:
+    return lambda text: text if text in rule.words else rule.kind(text)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status: 0, 2 for what the user can mend, 130 after Ctrl-C."""
     arguments = parser().parse_args(argv)
     try:
-        from upconv.nn.images import InputError
-        from upconv.nn.training import TrainingError
+        from upconv.nn.trainer import TrainingError
 
         try:
             return (train if arguments.command == "train" else predict)(arguments)
@@ -129,48 +153,79 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """`upconv train`."""
-    from upconv.nn import data, folder, training
+    from upconv.nn import training
     from upconv.nn.progress import Progress
 
-    given = {name: value for name, value in vars(arguments).items() if value is not None}
-    only = ("classes", "validation") if arguments.folder is None else ("quadrant",)
-    for name in only:
-        if name in given:
-            where = "a folder" if arguments.folder is None else "the embedded nuclei"
-            raise training.InputError(f"--{name} is for training on {where}")
-    settings = training.Settings(**{name: given[name] for name in training.Settings.__annotations__ if name in given})
+    source, settings, network = _resolved(arguments)
     _set_threads(arguments)
-    if arguments.folder is None:
-        dataset = data.nuclei(given.get("quadrant", 3))
-    else:
-        choices = {name: given[name] for name in ("classes", "validation", "seed") if name in given}
-        dataset = folder.read_folder(arguments.folder, **choices)
-    output = arguments.output or Path("runs") / dataset.title
+    dataset = _data(source, settings)
+    output = arguments.resume or arguments.output or Path("runs") / dataset.title
+    model = training.unet(dataset, network, settings.seed)
 
     console = require("rich.console", extra="train").Console()
-    _announce(console, dataset, settings)
-    with Progress(settings.steps, console) as progress:
-        result = training.train(dataset, settings, output, progress.show)
+    _announce(console, dataset, settings, network, model)
+    folder = source.folder and str(Path(source.folder).absolute())  # so that --resume finds it from elsewhere
+    with Progress(settings.steps, console, dataset.watched_as) as progress:
+        result = training.fit(
+            model,
+            dataset,
+            output,
+            settings=settings,
+            resume=arguments.resume is not None,
+            on_step=progress.show,
+            config={**asdict(source), "folder": folder, **asdict(network)},
+        )
     if result.interrupted:
-        saved = f"the model so far is {result.model_file}" if result.model_file else "nothing was saved"
-        print(f"upconv: interrupted after {result.steps} of {settings.steps} steps; {saved}", file=sys.stderr)
+        print(f"upconv: interrupted after {result.steps} of {settings.steps} steps; {_saved(result)}", file=sys.stderr)
         return 130
     _report(console, dataset, result)
     return 0
 
 
-def _announce(console: Any, dataset: Data, settings: Settings) -> None:
+def _resolved(arguments: argparse.Namespace) -> tuple[Source, Settings, Network]:
+    """What was asked for: of the training that is resumed, or of options, a file and defaults, in this order."""
+    given = {name: getattr(arguments, name) for name in configuration.NAMES}
+    options = {name: value for name, value in given.items() if value is not None}
+    if arguments.resume is None:
+        values = configuration.read(arguments.config) if arguments.config else {}
+        return configuration.resolve({**values, **options})
+    others = [*options, *(name for name in ("config", "output") if getattr(arguments, name))]
+    if others:
+        names = ", ".join(name.replace("_", "-") for name in others)
+        raise InputError(f"--resume goes on with the settings of the training; leave out {names}")
+    if not (file := arguments.resume / "config.toml").is_file():
+        raise InputError(f"there is no training to resume in {arguments.resume}: {file.name} is missing")
+    return configuration.resolve(configuration.read(file))
+
+
+def _data(source: Source, settings: Settings) -> Data:
+    from upconv.nn import data, folder
+
+    chosen = {name: value for name, value in asdict(source).items() if value is not None}
+    if source.folder is None:
+        return data.nuclei(**chosen)
+    return folder.read_folder(**chosen, seed=settings.seed)
+
+
+def _saved(result: Result) -> str:
+    """What is left of a training that was interrupted, and how to go on."""
+    if result.model_file is None:
+        return "nothing was saved"
+    return f"the model so far is {result.model_file}; to go on: upconv train --resume {result.model_file.parent}"
+
+
+def _announce(console: Any, dataset: Data, settings: Settings, network: Network, model: UNet) -> None:
     """What is about to happen."""
     from upconv import kernels
-    from upconv.nn.training import build
 
     threads, s = kernels.get_num_threads(), settings
-    parameters = sum(parameter.size for parameter in build(dataset, s).parameters())
+    parameters = sum(parameter.size for parameter in model.parameters())
+    each = f"{s.batch} crops" if s.accumulate == 1 else f"{s.accumulate} x {s.batch} crops"
     lines = {
         "upconv": f"{__version__}, CPU, {threads} thread" + ("s" if threads > 1 else ""),
         "data": f"{dataset.description}; {dataset.classes} classes",
-        "network": f"U-Net of width {s.width} and depth {s.depth}, {parameters:,} parameters",
-        "training": f"{s.steps} steps of {s.batch} crops, {s.crop} x {s.crop} pixels; Adam, lr {s.lr:g}, seed {s.seed}",
+        "network": f"U-Net of width {network.width} and depth {network.depth}, {parameters:,} parameters",
+        "training": f"{s.steps} steps of {each}, {s.crop} x {s.crop} pixels; {s.optimizer}, lr {s.lr:g}, seed {s.seed}",
     }
     for name, text in lines.items():
         console.print(f"{name:10}{text}", soft_wrap=True, markup=False, highlight=False)
@@ -189,7 +244,8 @@ def _report(console: Any, dataset: Data, result: Result) -> None:
     table.add_column("IoU", justify="right")
     if dataset.classes > 2:
         for k in range(dataset.classes):
-            table.add_row(f"class {k}", f"{dice[k]:.4f}", f"{iou[k]:.4f}")
+            absent = dice[k] != dice[k]  # NaN: neither in the truth nor predicted
+            table.add_row(f"class {k}", "absent" if absent else f"{dice[k]:.4f}", "" if absent else f"{iou[k]:.4f}")
         table.add_section()
     name = "U-Net" if dataset.classes == 2 else "mean"
     table.add_row(name, f"{metrics.headline(dice):.4f}", f"{metrics.headline(iou):.4f}", style="bold")
@@ -198,7 +254,7 @@ def _report(console: Any, dataset: Data, result: Result) -> None:
         table.add_row(f"best threshold (intensity {sign} {best.value:g})", f"{best.dice:.4f}", f"{best.iou:.4f}")
     console.print(table)
     for text in (
-        f"done in  {result.seconds:.1f} s: {result.model_file}, metrics.csv, preview.png",
+        f"done in  {result.seconds:.1f} s: {result.model_file}, metrics.csv, progress.png, preview.png",
         f"next:    upconv predict {result.model_file} {result.image}",
     ):
         console.print(text, soft_wrap=True, markup=False, highlight=False)
@@ -219,7 +275,6 @@ def predict(arguments: argparse.Namespace) -> int:
 
 def _set_threads(arguments: argparse.Namespace) -> None:
     from upconv import kernels
-    from upconv.nn.images import InputError
 
     if arguments.threads is not None:
         try:
