@@ -293,3 +293,20 @@ def test_optimisers_step_alike_and_take_each_others_state(pytorch, name, options
         mine.step()
         its.step()
         np.testing.assert_allclose(ours.data, theirs.detach().numpy(), rtol=1e-10)
+
+
+def test_schedules_are_those_of_pytorch(pytorch):
+    lr_scheduler, steps = pytorch.torch.optim.lr_scheduler, 50
+    for theirs, ours in (
+        (lambda o: lr_scheduler.CosineAnnealingLR(o, steps), lambda t: nn.schedules.cosine(t, steps)),
+        (lambda o: lr_scheduler.StepLR(o, 7, gamma=0.3), lambda t: nn.schedules.step(t, 7, gamma=0.3)),
+        (lambda o: lr_scheduler.PolynomialLR(o, steps, power=0.9), lambda t: nn.schedules.polynomial(t, steps)),
+        (lambda o: lr_scheduler.OneCycleLR(o, 1.0, total_steps=steps), lambda t: nn.schedules.one_cycle(t, steps)),
+    ):
+        optimizer = pytorch.torch.optim.SGD([pytorch.torch.nn.Parameter(pytorch.torch.zeros(1))], lr=1.0)
+        schedule = theirs(optimizer)
+        for t in range(1, steps + 1):
+            assert ours(t) == pytest.approx(schedule.get_last_lr()[0], rel=1e-9, abs=1e-12)
+            optimizer.step()
+            if t < steps:
+                schedule.step()
