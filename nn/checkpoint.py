@@ -13,12 +13,20 @@ from upconv import __version__
 
 from ..errors import InputError
 from .files import Pathlike, write
-from .io import content, read
+from .io import CHECKSUM, content, read
 from .tensor import Array
 from .trainer import Trainer
 
 FORMAT = "1"
-METADATA = ("upconv.checkpoint", "upconv.model", "upconv.config", "upconv.data", "upconv.settings", "upconv.state")
+METADATA = (
+    "upconv.checkpoint",
+    "upconv.model",
+    "upconv.config",
+    "upconv.data",
+    "upconv.settings",
+    "upconv.state",
+    CHECKSUM,
+)
 
 
 def save(trainer: Trainer, path: Pathlike) -> None:
@@ -103,7 +111,9 @@ def _expected(trainer: Trainer, steps: Mapping[int, int]) -> dict[str, Array]:
     """Arrays of the shapes and dtypes that the tensors must have."""
     expected = {f"model.{name}": array for name, array in trainer.model.state_dict().items()}
     params = trainer.optimizer.params
-    for i in steps:
+    for i, step in steps.items():
+        if step < 1:
+            raise ValueError(f"has a state of parameter {i} that was stepped {step} times")
         if i not in range(len(params)):
             raise ValueError(f"has a state of parameter {i}; there are {len(params)} parameters")
         expected |= {f"optimizer.{i}.{name}": params[i].data for name in trainer.optimizer.arrays}
@@ -133,5 +143,8 @@ def _part(tensors: Mapping[str, Array], prefix: str) -> dict[str, Array]:
 
 def _generator(state: Any) -> np.random.Generator:
     rng = np.random.default_rng()
-    rng.bit_generator.state = state
+    try:
+        rng.bit_generator.state = state
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise ValueError(f"holds a state of a random generator that cannot be used: {error!r}") from error
     return rng

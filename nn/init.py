@@ -13,6 +13,7 @@ from .tensor import Array, Tensor
 Seed = np.random.Generator | int | None
 
 _generator = np.random.default_rng(0)
+_left = math.inf  # weights that may yet be drawn
 
 
 def manual_seed(seed: int) -> None:
@@ -24,6 +25,24 @@ def manual_seed(seed: int) -> None:
 def generator(rng: Seed = None) -> np.random.Generator:
     """`rng` itself, a new generator for an integer seed, or for None the one that `manual_seed` restarts."""
     return _generator if rng is None else np.random.default_rng(rng)
+
+
+@contextmanager
+def at_most(weights: int) -> Iterator[None]:
+    """Within it, ValueError where more weights than these are drawn: before they take memory."""
+    global _left
+    before, _left = _left, weights
+    try:
+        yield
+    finally:
+        _left = before
+
+
+def _count(weights: int) -> None:
+    global _left
+    if weights > _left:
+        raise ValueError("it would have more weights than there are")
+    _left -= weights
 
 
 @contextmanager
@@ -48,6 +67,7 @@ def he_normal_(weight: Tensor | Array, fan_in: float | None = None, rng: Seed = 
     fan_in = math.prod(array.shape[1:]) if fan_in is None else fan_in
     if not fan_in > 0:
         raise ValueError(f"he_normal_: fan_in is {fan_in}; it must be positive (weight has shape {array.shape})")
+    _count(array.size)
     rng, deviation = generator(rng), math.sqrt(2 / fan_in)
     for number in range(len(array)):  # one filter at a time: no copy of large weights in float64
         array[number] = rng.standard_normal(array.shape[1:]) * deviation

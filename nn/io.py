@@ -11,12 +11,13 @@ from zlib import crc32
 import numpy as np
 
 from .._extras import require
+from . import init
 from .files import Pathlike, write
 from .module import Module
 from .tensor import Array
 
 FORMAT = 1
-CHECKSUM = "upconv.crc32"  # of the tensors, in metadata
+CHECKSUM = "upconv.crc32"  # in the metadata, of all else
 MODELS: dict[str, Any] = {}
 
 M = TypeVar("M", bound=type[Module])
@@ -68,9 +69,10 @@ def load(path: Pathlike) -> Module:
     if name not in MODELS:
         raise ValueError(f"load: {path} holds a {name}; known models are {', '.join(sorted(MODELS))}")
     try:
-        model = MODELS[name](**json.loads(metadata["upconv.config"]), rng=0)  # the global generator is left alone
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"load: {path} holds a {name} that cannot be built: {error}") from error
+        with init.at_most(sum(tensor.size for tensor in tensors.values())):
+            model = MODELS[name](**json.loads(metadata["upconv.config"]), rng=0)  # the global generator is left alone
+    except (TypeError, ValueError, MemoryError, OverflowError, RecursionError) as error:
+        raise ValueError(f"load: {path} holds a {name} that cannot be built: {_line(error)}") from error
     try:
         if tensors and all(tensor.dtype == "float64" for tensor in tensors.values()):
             model.to("float64")
@@ -88,15 +90,16 @@ def check_registered(model: Module) -> None:
 
 
 def content(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file, with a checksum of its tensors in the metadata."""
-    return require("safetensors.numpy", extra="train").save(dict(tensors), {**metadata, CHECKSUM: _checksum(tensors)})
+    """A safetensors file, with a checksum of all it holds in the metadata."""
+    told = {**metadata, CHECKSUM: _checksum(tensors, metadata)}
+    return require("safetensors.numpy", extra="train").save(dict(tensors), told)
 
 
 def read(path: Pathlike) -> tuple[dict[str, Array], dict[str, str]]:
     """Tensors and metadata of a safetensors file.
 
     Raises ValueError ("is not a safetensors file, or is cut short: ...") for other files, for dtypes that NumPy lacks,
-    and where the tensors are others than `content` was given.
+    and where it holds anything else than `content` was given.
     """
     safetensors = require("safetensors", extra="train")
     try:
@@ -104,16 +107,23 @@ def read(path: Pathlike) -> tuple[dict[str, Array], dict[str, str]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = file.metadata() or {}
     except safetensors.SafetensorError as error:
-        raise ValueError(f"is not a safetensors file, or is cut short: {error}") from error
+        raise ValueError(f"is not a safetensors file, or is cut short: {_line(error)}") from error
     except (TypeError, AttributeError, KeyError) as error:
-        raise ValueError(f"holds tensors of a dtype that NumPy lacks: {error}") from error
-    if metadata.get(CHECKSUM, (found := _checksum(tensors))) != found:
-        raise ValueError(f"is damaged: the checksum of its tensors is {found}, it should be {metadata[CHECKSUM]}")
+        raise ValueError(f"holds tensors of a dtype that NumPy lacks: {_line(error)}") from error
+    if CHECKSUM in metadata and metadata[CHECKSUM] != (found := _checksum(tensors, metadata)):
+        raise ValueError(f"is damaged: the checksum of what it holds is {found}, it should be {metadata[CHECKSUM]}")
     return tensors, metadata
 
 
-def _checksum(tensors: Mapping[str, Array]) -> str:
-    total = 0
+def _checksum(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
+    told = sorted((name, value) for name, value in metadata.items() if name != CHECKSUM)
+    total = crc32(json.dumps(told).encode())
     for name in sorted(tensors):
-        total = crc32(np.ascontiguousarray(tensors[name]).data, crc32(name.encode(), total))
+        array = np.ascontiguousarray(tensors[name])
+        total = crc32(array.data, crc32(repr((name, array.shape, array.dtype.str)).encode(), total))
     return f"{total:08x}"
+
+
+def _line(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split())

@@ -39,6 +39,8 @@ class Record:
         """
         for module in PACKAGES:
             require(module, extra="train")  # what is written with: better missed now than at the end
+        if trainer.settings.tensorboard:
+            require("tensorboardX", extra="tensorboard")
         check_registered(trainer.model)
         self.folder, self.trainer, self.history = folder, trainer, list[Step]()
         self._saved, self._drawn, self._cost = 0, perf_counter(), 0.1  # seconds that a drawing takes, a guess
@@ -58,7 +60,8 @@ class Record:
         self._board: Any = None
         if trainer.settings.tensorboard:
             writer = require("tensorboardX", extra="tensorboard").SummaryWriter
-            self._board = writer(str(folder / "tensorboard"), purge_step=trainer.done + 1)
+            apart = f".{trainer.done}"  # files are named by the second: two may begin in one
+            self._board = writer(str(folder / "tensorboard"), purge_step=trainer.done + 1, filename_suffix=apart)
 
     def __enter__(self) -> Self:
         """Ready."""

@@ -10,6 +10,8 @@ from ..layers import positive
 from ..module import Module
 from ..tensor import Tensor, as_tensor
 
+DEEPEST = 30  # halvings: no image has more pixels a side than 2^30
+
 
 class Network(Module):
     """A module for N x in_channels x H x W images whose constructor's arguments are in `config`, and attributes."""
@@ -31,6 +33,8 @@ class Network(Module):
             key: value if isinstance(value, bool) else positive(f"{name}: {key}", value)
             for key, value in arguments.items()
         }
+        if self.config.get("depth", 0) > DEEPEST:
+            raise ValueError(f"{name}: depth is {self.config['depth']}; at most {DEEPEST} is possible")
         if dropout is not None:
             if not isinstance(dropout, Real) or not 0 <= dropout < 1:
                 raise ValueError(f"{name}: dropout is {dropout!r}; a probability from 0 to below 1 is needed")
