@@ -13,7 +13,7 @@ import pdoc
 import upconv.kernels
 
 # The packages and, of their modules, what is no detail of theirs.
-MODULES = ("upconv.kernels", "upconv.nn", r"!upconv\.(kernels|nn)\.(?!(?:init|schedules)$).*")
+MODULES = ("upconv.kernels", "upconv.nn", r"!upconv\.(kernels|nn)\.(?!(?:init|metrics|schedules)$).*")
 ARGUMENTS = re.compile(r"^((?:\w+, )*\w+): ")
 SPECIAL = re.compile(r"([\\*_\[\]<>#|~])")
 

@@ -16,7 +16,7 @@ True
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from . import functional, init, schedules
+from . import functional, init, metrics, schedules
 from .arrays import from_arrays
 from .data import Data, Sample, nuclei
 from .folder import read_folder
@@ -123,6 +123,7 @@ __all__ = [
     "load",
     "manual_seed",
     "max_pool2d",
+    "metrics",
     "no_grad",
     "nuclei",
     "read_folder",

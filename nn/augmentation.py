@@ -110,16 +110,22 @@ def _cut(sample: Sample, crop: int, top: int, left: int) -> tuple[Array, Array]:
 
 def _sampled(sample: Sample, rows: Array, columns: Array) -> tuple[Array, Array]:
     """The normalised image between its pixels, and the labels; beyond the borders reflected, and VOID."""
-    (above, down), (before, right) = ((np.floor(places).astype(int), places % 1) for places in (rows, columns))
     height, width = sample.labels.shape
-    image = np.zeros(1)
-    for i, row_weight in ((above, 1 - down), (above + 1, down)):
-        for j, weight in ((before, row_weight * (1 - right)), (before + 1, row_weight * right)):
-            image = image + weight[:, :, None] * sample.image[_reflected(i, height), _reflected(j, width)]
-    near = np.rint(rows).astype(int), np.rint(columns).astype(int)
-    inside = (near[0] >= 0) & (near[0] < height) & (near[1] >= 0) & (near[1] < width)
-    labels = sample.labels[_reflected(near[0], height), _reflected(near[1], width)]
-    return normalise(image, sample.statistics), np.where(inside, labels, np.uint8(VOID))
+    pixels, labels = sample.image.reshape(height * width, -1), sample.labels.ravel()
+    above, before = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    down, right = ((rows - above)[..., None], (columns - before)[..., None])
+    tops = (width * _reflected(above, height), width * _reflected(above + 1, height))
+    lefts = (_reflected(before, width), _reflected(before + 1, width))
+
+    def between(top: Array) -> Array:
+        first, second = (pixels.take(top + left, axis=0).astype(np.float64) for left in lefts)
+        return first + right * (second - first)
+
+    upper, lower = map(between, tops)
+    nearest = np.where(down[..., 0] < 0.5, *tops) + np.where(right[..., 0] < 0.5, *lefts)
+    inside = (rows >= -0.5) & (rows < height - 0.5) & (columns >= -0.5) & (columns < width - 0.5)
+    image = normalise(upper + down * (lower - upper), sample.statistics)
+    return image, np.where(inside, labels.take(nearest), np.uint8(VOID))
 
 
 def _reflected(places: Array, size: int) -> Array:

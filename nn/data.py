@@ -46,7 +46,8 @@ class Sample:
     statistics: tuple[float, float] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Measure the image once."""
+        """Measure the image once, and lay it out row by row."""
+        object.__setattr__(self, "image", np.ascontiguousarray(self.image))
         object.__setattr__(self, "statistics", moments(self.image))
 
 

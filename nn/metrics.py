@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from .tensor import Array
 
 
 def confusion(prediction: Array, truth: Array, classes: int, *, void: int = 255) -> Array:

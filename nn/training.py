@@ -135,7 +135,7 @@ def check(model: Module, data: Data, settings: Settings) -> None:
     if isinstance(weights, tuple) and len(weights) != data.classes:
         problems.append(f"class_weights are {len(weights)} numbers; there are {data.classes} classes")
     if not problems:
-        problems += _trial(model, data, settings.crop)
+        problems += _trial(model, data, settings.crop) or _whole(model, data)
     if problems:
         raise InputError(problems)
 
@@ -153,6 +153,20 @@ def _trial(model: Module, data: Data, crop: int) -> list[str]:
         needed = f"1 x {data.classes} x {crop} x {crop}, or less of the middle,"
         return [f"the model's scores are {' x '.join(map(str, shape))}; {needed} is needed for {data.classes} classes"]
     return []
+
+
+def _whole(model: Module, data: Data) -> list[str]:
+    """What is wrong with the scores of a whole image. A U-Net takes every size, by `probabilities`."""
+    sample = data.watched[0]
+    try:
+        shape = None if isinstance(model, UNet) else scores(model, sample.image).shape[1:]
+    except ValueError as error:
+        return [f"{sample.name}: the model cannot predict it as a whole: {error}"]
+    size = sample.labels.shape
+    if shape in (None, size):
+        return []
+    found, needed = (" x ".join(map(str, each)) for each in (shape, size))
+    return [f"{sample.name}: the model gives {found} scores for {needed} pixels"]
 
 
 def _loop(trainer: Trainer, record: Record | None, on_step: Callable[[Step], None] | None) -> bool:

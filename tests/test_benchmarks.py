@@ -119,6 +119,11 @@ def test_beside_pytorch(capsys):
     assert main(["loss-curve", "--steps", "2", "--width", "2", "--depth", "1", "--crop", "16", "--batch", "1"]) == 0
 
 
+def test_what_fit_costs(capsys):
+    assert main(["fit", "--smoke", "--steps", "10"]) == 0
+    assert "| U-Net, width 2, depth 2; 1 x 16 x 16 | " in capsys.readouterr().out
+
+
 def test_a_wrong_result_has_no_time():
     call = cases.call(shapes.LAYERS[0].small(), "conv2d")
     right = call()

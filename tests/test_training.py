@@ -305,6 +305,18 @@ def spoilt(**changes):
     return Data("", "", (Sample(**first | changes), *good.train[1:]), good.test, 2)
 
 
+class Own(nn.Module):
+    """One convolution: for 16 x 16 pixels alone, or without padding."""
+
+    def __init__(self, kind):
+        self.fixed, self.conv = kind == "fixed", nn.Conv2d(1, 2, 3, padding=int(kind == "fixed"), rng=0)
+
+    def forward(self, x):
+        if self.fixed and x.shape[2:] != (16, 16):
+            raise ValueError("16 x 16 is needed")
+        return self.conv(x)
+
+
 @pytest.mark.parametrize(
     ("network", "dataset", "options", "message"),
     [
@@ -314,6 +326,9 @@ def spoilt(**changes):
         (model, data, {"class_weights": (1, 2, 3)}, "class_weights are 3 numbers; there are 2 classes"),
         (model, data, {"crop": 15}, "crop is 15, .* both must be multiples of 2, here at least 16 x 16"),
         (lambda: model(in_channels=3), data, {}, "crop is 16, with 1 channels, .* N x 3 x H x W is needed"),
+        (lambda: nn.Autoencoder(size=16), data, {}, "the model's scores are 1 x 1 x 16 x 16; 1 x 2 x 16 x 16"),
+        (lambda: Own("fixed"), data, {}, "image 2: the model cannot predict it as a whole: 16 x 16 is needed"),
+        (lambda: Own("shrinking"), data, {}, "image 2: the model gives 22 x 22 scores for 24 x 24 pixels"),
         (lambda: model(classes=5), data, {}, "the model's scores are 1 x 5 x 16 x 16; 1 x 2 x 16 x 16"),
         (model, lambda: Data("", "", (), data().test, 2), {}, "data: there is no image for train"),
         (model, lambda: Data("", "", data().train, (), 2), {}, "data: there is no image for test"),
@@ -329,9 +344,9 @@ def test_what_is_checked_before_training(network, dataset, options, message, mon
 
 
 def test_a_model_that_cannot_be_saved_is_told_before_training(tmp_path):
-    class Own(nn.UNet):
+    class Mine(nn.UNet):
         pass
 
-    with pytest.raises(ValueError, match="Own cannot be rebuilt by load"):
-        fit(Own(1, 2, 2, 1), data(), tmp_path, **QUICK)
-    fit(Own(1, 2, 2, 1), data(), **QUICK)
+    with pytest.raises(ValueError, match="Mine cannot be rebuilt by load"):
+        fit(Mine(1, 2, 2, 1), data(), tmp_path, **QUICK)
+    fit(Mine(1, 2, 2, 1), data(), **QUICK)

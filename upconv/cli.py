@@ -164,6 +164,10 @@ def train(arguments: argparse.Namespace) -> int:
 
     console = require("rich.console", extra="train").Console()
     _announce(console, dataset, settings, network, model)
+    if arguments.resume:
+        known = (arguments.resume / "checkpoint.safetensors").exists()
+        told = "from its last checkpoint" if known else "from the beginning: there is no checkpoint yet"
+        _say(console, "resume", f"{arguments.resume}, {told}")
     folder = source.folder and str(Path(source.folder).absolute())  # so that --resume finds it from elsewhere
     with Progress(settings.steps, console, dataset.watched_as) as progress:
         result = training.fit(
@@ -228,7 +232,11 @@ def _announce(console: Any, dataset: Data, settings: Settings, network: Network,
         "training": f"{s.steps} steps of {each}, {s.crop} x {s.crop} pixels; {s.optimizer}, lr {s.lr:g}, seed {s.seed}",
     }
     for name, text in lines.items():
-        console.print(f"{name:10}{text}", soft_wrap=True, markup=False, highlight=False)
+        _say(console, name, text)
+
+
+def _say(console: Any, name: str, text: str) -> None:
+    console.print(f"{name:10}{text}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _report(console: Any, dataset: Data, result: Result) -> None:
