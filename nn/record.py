@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
@@ -125,10 +126,10 @@ class Record:
         return self.folder / name
 
     def _go_on(self) -> None:
-        """Restore the trainer, the best weights, and the rows up to its step: later ones come again."""
+        """Restore the trainer, the best weights where they matter, and the rows up to its step: later ones come again."""
         checkpoint.restore(self.trainer, self.folder / CHECKPOINT)
         self._saved = self.trainer.done
-        if self.trainer.best == self.trainer.best:
+        if self.trainer.settings.early_stopping and not math.isnan(self.trainer.best):
             try:
                 self.trainer.best_state = load(self.folder / BEST).state_dict()
             except (OSError, ValueError) as error:

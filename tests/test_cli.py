@@ -136,6 +136,9 @@ def test_a_configuration_and_options_before_it(capsys, there):
     assert main(again) == 0
     assert tomllib.loads((there / "again" / "config.toml").read_text()) == written
     assert same(*(nn.load(there / place / "model.safetensors") for place in ("runs/cells", "again")))
+    assert "chose the weights" not in capsys.readouterr().out
+    assert main(["train", *QUICK, "--early-stopping", "1"]) == 0
+    assert "note      these very images chose the weights" in capsys.readouterr().out
     assert main([*again, "--class-weights", "1", "2.5", "--steps", "1"]) == 0
     assert tomllib.loads((there / "again" / "config.toml").read_text())["class_weights"] == [1.0, 2.5]
 

@@ -320,6 +320,7 @@ class Own(nn.Module):
 @pytest.mark.parametrize(
     ("network", "dataset", "options", "message"),
     [
+        (model, data, {"resume": True}, "fit: output is None; resume=True needs the folder"),
         (model, data, {"flip": True}, "fit: there is no setting 'flip'"),
         (model, data, {"step": 3}, "there is no setting 'step'; do you mean steps?"),
         (model, data, {"steps": "3"}, "steps is '3'; it must be 1 or more"),

@@ -1,0 +1,116 @@
+"""What the `upconv` command understands, and its help."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from upconv import __version__
+from upconv.settings import Network, Rule, Settings, Source
+
+TRAIN = """\
+Train a U-Net to label every pixel of an image.
+
+Without FOLDER it learns the embedded example, nuclei under a fluorescence microscope: on three quadrants of a 512 x 512
+image, tested on the fourth beside the best that one intensity threshold can do there.
+
+FOLDER/images holds PNG, TIFF or JPEG files, grey or colour; FOLDER/masks a PNG or TIFF of the same name and size for
+each. The values of a mask are class indices 0, 1, 2, ...; 255 is void and counts nowhere. If all masks together hold 0
+and 255 and nothing else, 255 is class 1. Some of the images are held out for the test (--validation)."""
+
+TRAIN_EXAMPLES = """\
+examples:
+  upconv train
+  upconv train --quadrant 0 --output runs/quadrant0
+  upconv train my_images --steps 1000 --width 32 --crop 256
+  upconv train my_images --optimizer sgd --lr 0.01 --elastic 10 --class-weights balanced --early-stopping 5
+  upconv train my_images --config settings.toml --seed 1
+  upconv train --resume runs/my_images
+  upconv train --steps 3 --width 2                    a quick try
+
+Written to the output folder: model.safetensors (the last weights, with --early-stopping the best), best.safetensors,
+checkpoint.safetensors, config.toml (all settings: --config takes it), metrics.csv (a row a step), evaluation.csv (a row
+a class), progress.png, preview.png. Files of an earlier training there are replaced. Ctrl-C ends after the step at
+hand; then, or after a crash, --resume DIR goes on from the last checkpoint, to the very result that an uninterrupted
+training gives. A TOML file has lines like  lr = 0.001  with the names of the options, and _ for -."""
+
+PREDICT = """\
+Label every pixel of an image of any size with a model of `upconv train`.
+
+The mask is an 8-bit PNG: 0 and 255 for two classes, class indices for more."""
+
+PREDICT_EXAMPLES = """\
+examples:
+  upconv predict runs/nuclei/model.safetensors runs/nuclei/test_image.png
+  upconv predict model.safetensors cells.tif --output mask.png --probability probability.png"""
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line on stderr."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong and where help is, and exit with 2."""
+        self.exit(2, f"upconv: {message} (help: {self.prog} --help)\n")
+
+
+def parser() -> Parser:
+    """The command line of upconv."""
+    top = Parser(prog="upconv", description="Dense prediction on kernels written in Python: train, predict.")
+    top.add_argument("--version", action="version", version=f"upconv {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="train | predict")
+    raw = argparse.RawDescriptionHelpFormatter
+
+    train = commands.add_parser(
+        "train", help="train a network", description=TRAIN, epilog=TRAIN_EXAMPLES, formatter_class=raw
+    )
+    train.add_argument("folder", nargs="?", help="labelled images (default: the embedded nuclei)")
+    train.add_argument("--output", type=Path, metavar="DIR", help="the results (default: runs/nuclei, runs/FOLDER)")
+    train.add_argument("--config", type=Path, metavar="TOML", help="settings from a file; options here come first")
+    train.add_argument("--resume", type=Path, metavar="DIR", help="go on with the training in this folder")
+    train.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
+    for title, group in (("images", Source), ("network", Network), ("training", Settings)):
+        _add_settings(train.add_argument_group(title), group)
+
+    predict = commands.add_parser(
+        "predict", help="predict a mask", description=PREDICT, epilog=PREDICT_EXAMPLES, formatter_class=raw
+    )
+    predict.add_argument("model", type=Path, help="a model.safetensors")
+    predict.add_argument("image", type=Path, help="a PNG, TIFF or JPEG with as many channels as in training")
+    predict.add_argument(
+        "--output", type=Path, metavar="PNG", help="the mask (default: IMAGE_mask.png beside the image)"
+    )
+    predict.add_argument(
+        "--probability",
+        type=Path,
+        metavar="PNG",
+        help="write the probability as well, 0..255: of class"
+        " 1 if there are two classes, else of the class that was chosen",
+    )
+    predict.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
+    return top
+
+
+def _add_settings(group: Any, settings: type) -> None:
+    """An option for every field. They have no defaults of their own: so what was given is told from what was not."""
+    for each in fields(settings):
+        if each.name == "folder":
+            continue  # it goes without a name
+        rule: Rule = each.metadata["rule"]
+        name, text = f"--{each.name.replace('_', '-')}", each.metadata["help"]
+        if each.default is not None:
+            text += f" ({' '.join(map(str, each.default)) if isinstance(each.default, tuple) else each.default})"
+        if rule.kind is bool:
+            group.add_argument(name, action=argparse.BooleanOptionalAction, help=text)
+        elif rule.kind is str:
+            group.add_argument(name, metavar="NAME", help=f"{text}; {rule.allowed}")
+        else:
+            several: dict[str, Any] = {} if rule.count == 1 else {"nargs": rule.count or "+"}
+            kind = _or_word(rule) if rule.words else rule.kind
+            group.add_argument(name, type=kind, metavar="N" if rule.kind is int else "X", help=text, **several)
+
+
+def _or_word(rule: Rule) -> Callable[[str], Any]:
+    return lambda text: text if text in rule.words else rule.kind(text)
