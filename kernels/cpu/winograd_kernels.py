@@ -40,11 +40,11 @@ def filter_kernel(shape: Tile) -> Any:
     transform_filters, LANES = steps(shape).transform_filters, shape.lanes
 
     @kernel(f"winograd_filters-{shape.name}")
-    def winograd_filters(work, scratch, count, u, apart, weight, sizes):  # type: ignore[no-untyped-def]
-        channels = (sizes[1] + LANES - 1) // LANES * LANES
+    def winograd_filters(work, scratch, count, u, apart, weight):  # type: ignore[no-untyped-def]
+        channels = (weight[2] + LANES - 1) // LANES * LANES
         panel = claim(work)
         while panel < count:
-            transform_filters(u + panel * POINTS * apart, apart, weight, sizes, panel, 0, channels, scratch)
+            transform_filters(u + panel * POINTS * apart, apart, weight, panel, 0, channels, scratch)
             panel = claim(work)
 
     return winograd_filters
@@ -109,7 +109,7 @@ def by_filters(shape: Tile) -> Any:
             for done in range(0, chunks, chunk):
                 now = min(chunk, chunks - done)
                 begin, end = done * LANES, (done + now) * LANES
-                transform_filters(u, apart[1], weight, (number, channels), panel, begin, end, taps)
+                transform_filters(u, apart[1], weight, panel, begin, end, taps)
                 here = v + group * POINTS * apart[0] + done * ROWS * VECTOR
                 multiply(m, apart[2], here, apart[0], u, apart[1], last - first, now, block, done > 0)
             some = first, last

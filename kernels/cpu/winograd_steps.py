@@ -52,7 +52,7 @@ def steps(shape: Tile) -> Steps:
 
         source: address of the first tap; valid: filters.
         """
-        _, per_filter, per_channel, down, right = weight
+        _, _, _, _, per_filter, per_channel, down, right = weight
         for a in range(TAPS):
             for b in range(TAPS):
                 rows, origin = target + (a * TAPS + b) * LANES * VECTOR, source + a * down + b * right
@@ -65,20 +65,21 @@ def steps(shape: Tile) -> Steps:
                             line[k] = view(here + min(k, valid - 1) * per_filter, 1)[0]
 
     @inlined
-    def transform_filters(u, apart, weight, sizes, panel, begin, end, taps):  # type: ignore[no-untyped-def]
-        """U of the channels begin..end of a panel. sizes: filters and channels of the weight.
+    def transform_filters(u, apart, weight, panel, begin, end, taps):  # type: ignore[no-untyped-def]
+        """U of the channels begin..end of a panel.
 
-        Where the panel has more of them, the last one repeats: the data is 0 there, the outputs unwanted.
+        weight: its address, how many filters and channels it has, and the bytes between panels, filters, channels and
+        taps. Where the panel has more of them, the last one repeats: the data is 0 there, the outputs unwanted.
         """
-        address, per_filter, per_channel, down, right = weight
+        address, filters, channels, per_panel, per_filter, per_channel, down, right = weight
         beside = abs(right) == SIZE and down == TAPS * right
         reverse = beside and right < 0
         for k in range(0, COLUMNS, LANES):
-            first = min(panel * COLUMNS + k, sizes[0] - 1)
-            valid = min(LANES, sizes[0] - first)
-            origin = address + first * per_filter
+            first = min(k, filters - 1 - panel * COLUMNS)
+            valid = min(LANES, filters - panel * COLUMNS - first)
+            origin = address + panel * per_panel + first * per_filter
             for c in range(begin, end):
-                source, here = origin + min(c, sizes[1] - 1) * per_channel, u + ((c - begin) * COLUMNS + k) * SIZE
+                source, here = origin + min(c, channels - 1) * per_channel, u + ((c - begin) * COLUMNS + k) * SIZE
                 if beside:
                     for ahead in range(valid):
                         prefetch_read(source + ahead * per_filter + CHANNELS_AHEAD * per_channel)
@@ -88,7 +89,7 @@ def steps(shape: Tile) -> Steps:
                     filter_vector(source, down, right, here, apart)
                 else:
                     if (c - begin) % LANES == 0:
-                        fill(taps, source, weight, max(sizes[1] - c, 1), valid)
+                        fill(taps, source, weight, max(channels - c, 1), valid)
                     at = taps + (c - begin) % LANES * VECTOR
                     filter_vector(at, TAPS * LANES * VECTOR, LANES * VECTOR, here, apart)
 
