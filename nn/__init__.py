@@ -49,7 +49,7 @@ from .module import Module, ModuleList
 from .optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from .optimizer import Optimizer, clip_grad_norm_
 from .summary import Summary, summary
-from .tensor import Parameter, Tensor, enable_grad, is_grad_enabled, no_grad
+from .tensor import Parameter, Tensor, enable_grad, inference_mode, is_grad_enabled, no_grad
 from .trainer import Step, TrainingError
 from .training import Result, Settings, fit
 
@@ -118,6 +118,7 @@ __all__ = [
     "flatten",
     "from_arrays",
     "functional",
+    "inference_mode",
     "init",
     "is_grad_enabled",
     "load",

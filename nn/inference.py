@@ -15,7 +15,7 @@ from .functional import softmax
 from .images import InputError, channels, png, read_image
 from .io import load
 from .models import UNet
-from .tensor import no_grad
+from .tensor import inference_mode
 
 Array = npt.NDArray[Any]
 
@@ -54,9 +54,10 @@ def probabilities(model: UNet, image: Array, *, tile: int = TILE) -> Array:
     x = np.pad(normalise(image), [(0, 0), *ends], mode="reflect")
     total = model.output_size(*fitted)
     result = np.empty((model.config["classes"], *total), np.float32)
-    for rows, up, down in _tiles(model, total[0], tile):
-        for columns, left, right in _tiles(model, total[1], tile):
-            result[:, rows, columns] = _scores(model, x[:, up, left])[:, down, right]
+    with inference_mode():
+        for rows, up, down in _tiles(model, total[0], tile):
+            for columns, left, right in _tiles(model, total[1], tile):
+                result[:, rows, columns] = _scores(model, x[:, up, left])[:, down, right]
     return np.ascontiguousarray(result[:, :height, :width])
 
 
@@ -74,7 +75,6 @@ def _tiles(model: UNet, total: int, tile: int) -> Iterator[tuple[slice, slice, s
         yield slice(start, stop), slice(first, first + needed), slice(start - first, stop - first)
 
 
-@no_grad()
 def _scores(model: UNet, x: Array) -> Array:
     dtype = next(model.parameters()).dtype
     return softmax(model(x[None].astype(dtype, copy=False))).data[0]

@@ -169,3 +169,34 @@ def test_layers_notice_every_change_of_their_weight(kind):
     module.to(np.float64)
     with nn.no_grad():
         assert module(x.astype(np.float64)).dtype == np.float64
+
+
+def test_in_inference_mode_a_weight_is_looked_at_once(monkeypatch):
+    looked = []
+    monkeypatch.setattr(nn.packed, "fingerprint", lambda array: looked.append(1) or fingerprint(array))
+    layer, x, still = nn.Conv2d(32, 32, 3, rng=0), np.ones((1, 32, 16, 16), np.float32), nn.inference_mode()
+    with nn.no_grad():
+        first = layer(x).data
+    looked.clear()
+    for _ in range(3):
+        with still:
+            np.testing.assert_array_equal(layer(x).data, first)
+    assert len(looked) == 1
+    layer.weight.data *= 2
+    with nn.inference_mode():  # another one looks again
+        np.testing.assert_allclose(
+            layer(x).data - layer.bias.data[:, None, None], 2 * (first - layer.bias.data[:, None, None]), rtol=1e-4
+        )
+    layer.weight.data = np.zeros_like(layer.weight.data)
+    with still:  # and another array is another weight
+        np.testing.assert_array_equal(layer(x).data, np.broadcast_to(layer.bias.data[:, None, None], first.shape))
+
+
+def test_inference_mode_records_nothing_and_ends_even_by_an_error():
+    layer, x = nn.Conv2d(1, 1, 1), np.ones((1, 1, 1, 1), np.float32)
+    with pytest.raises(KeyError), nn.inference_mode(), nn.inference_mode():
+        assert not nn.is_grad_enabled()
+        assert not layer(x).requires_grad
+        raise KeyError
+    assert nn.is_grad_enabled()
+    assert nn.inference_mode()(lambda: nn.is_grad_enabled())() is False
