@@ -24,6 +24,11 @@ def confusion(prediction: Array, truth: Array, classes: int, *, void: int = 255)
     return np.bincount(t * classes + p, minlength=classes**2).reshape(classes, classes)
 
 
+def predicted(scores: Array) -> Array:
+    """argmax over k of scores[n, k, i, j], the first of equals: of two classes by comparing, in a tenth of the time."""
+    return (scores[:, 1] > scores[:, 0]).view(np.uint8) if scores.shape[1] == 2 else scores.argmax(1)
+
+
 def dice(counts: Array) -> Array:
     """D[k] = 2 TP / (2 TP + FP + FN) of every class, from `confusion` counts; NaN where truth and prediction lack it.
 

@@ -126,7 +126,7 @@ class Record:
         return self.folder / name
 
     def _go_on(self) -> None:
-        """Restore the trainer, the best weights where they matter, and the rows up to its step: later ones come again."""
+        """Restore the trainer, the best weights where they matter, and the rows up to its step: others come again."""
         checkpoint.restore(self.trainer, self.folder / CHECKPOINT)
         self._saved = self.trainer.done
         if self.trainer.settings.early_stopping and not math.isnan(self.trainer.best):

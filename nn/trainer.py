@@ -117,7 +117,7 @@ class Trainer:
             if not math.isfinite(total):
                 raise self._diverged(f"the loss became {total} at step {self.done + 1}")
             loss.backward(None if s.accumulate == 1 else np.full_like(loss.data, 1 / s.accumulate))
-            counted += metrics.confusion(logits.data.argmax(1), labels, self.data.classes, void=VOID)
+            counted += metrics.confusion(metrics.predicted(logits.data), labels, self.data.classes, void=VOID)
         if s.clip_grad_norm is not None:
             clip_grad_norm_(self.optimizer.params, s.clip_grad_norm)
         self.optimizer.step()

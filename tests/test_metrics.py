@@ -68,3 +68,10 @@ def test_best_threshold_is_the_best_of_all(data):
     assert best.dice == pytest.approx(max(scores), abs=0)
     chosen = ((intensity >= best.value) if best.above else (intensity <= best.value)) & known
     assert best.iou == (chosen & foreground).sum() / (chosen | foreground).sum()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_predicted_is_the_first_of_the_largest(classes):
+    scores = np.random.default_rng(0).integers(0, 3, (2, classes, 5, 6)).astype(np.float32)
+    for each in (scores, np.ascontiguousarray(scores.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)):
+        np.testing.assert_array_equal(metrics.predicted(each), scores.argmax(1))
