@@ -76,7 +76,7 @@ def legend(ax: Any, truth: Array, prediction: Array, classes: int) -> None:
 def as_png(figure: Any) -> bytes:
     """A figure as the content of a PNG file."""
     content = BytesIO()
-    figure.savefig(content, dpi=100, format="png")
+    figure.savefig(content, dpi=100, format="png", bbox_inches="tight")  # legends below the axes and all
     return content.getvalue()
 
 

@@ -49,9 +49,12 @@ class Result:
 
 
 def unet(data: Data, network: Network, seed: int) -> UNet:
-    """The untrained U-Net for these data: its weights are drawn with the seed."""
+    """The untrained U-Net for these data: its weights are drawn with the seed. Raises InputError if there is none."""
     n, rng = network, np.random.default_rng((seed, 0))
-    return UNet(data.channels, data.classes, n.width, n.depth, batch_norm=n.batch_norm, dropout=n.dropout, rng=rng)
+    try:
+        return UNet(data.channels, data.classes, n.width, n.depth, batch_norm=n.batch_norm, dropout=n.dropout, rng=rng)
+    except ValueError as error:  # more than memory could ever hold
+        raise InputError(f"width {n.width} and depth {n.depth} make no network: {error}") from error
 
 
 def fit(

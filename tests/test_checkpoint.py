@@ -154,6 +154,16 @@ def test_any_damage_is_told_in_a_sentence_or_does_nothing(written, tmp_path):
     assert told > 200
 
 
+@pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(path.read_bytes()[:-1]), lambda path: path.unlink()])
+def test_best_weights_that_are_needed_and_cannot_be_read(spoil, tmp_path):
+    options = {**QUICK, "evaluate_every": 1, "early_stopping": 9}
+    nn.fit(model(), data(), tmp_path, **options)
+    spoil(tmp_path / "best.safetensors")
+    with pytest.raises(InputError, match=r"cannot resume: .*best\.safetensors") as error:
+        nn.fit(model(), data(), tmp_path, resume=True, **options)
+    assert "\n" not in str(error.value)
+
+
 def loading_fails(path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError) as error:

@@ -54,6 +54,8 @@ NATURAL = Rule(int, "0 or more", lambda value: value >= 0)
 POSITIVE = Rule(float, "a positive number", lambda value: 0 < value < math.inf)
 AMOUNT = Rule(float, "0 or a positive number", lambda value: 0 <= value < math.inf)
 FRACTION = Rule(float, "from 0 to below 1", lambda value: 0 <= value < 1)
+DECAY = Rule(float, "above 0 and up to 1", lambda value: 0 < value <= 1)
+PATH = Rule(str, "a path", lambda value: "\0" not in value)
 SHARE = Rule(float, "between 0 and 1", lambda value: 0 < value < 1)
 CLASSES = Rule(int, "2 to 255", lambda value: 2 <= value <= 255)
 FLAG = Rule(bool, "true or false")
@@ -128,7 +130,7 @@ class Settings(Checked):
     warmup: int | None = setting(None, NATURAL, "steps over which the learning rate rises; default: 20 or a tenth")
     power: float = setting(0.9, POSITIVE, "of polynomial")
     step_size: int | None = setting(None, COUNT, "of step: steps from one fall to the next; default: a third")
-    gamma: float = setting(0.1, POSITIVE, "of step: the factor of a fall")
+    gamma: float = setting(0.1, DECAY, "of step: the factor of a fall")
 
     class_weights: tuple[float, ...] | str | None = setting(
         None, WEIGHTS, "of each class in the loss, or balanced: as rare as they are; default: all equal"
@@ -165,7 +167,7 @@ class Network(Checked):
 class Source(Checked):
     """The images of `upconv train`: the embedded nuclei or a folder, and which part is held out."""
 
-    folder: str | None = setting(None, Rule(str, "a path"), "labelled images (default: the embedded nuclei)")
+    folder: str | None = setting(None, PATH, "labelled images (default: the embedded nuclei)")
     quadrant: int | None = setting(None, Rule(int, "0, 1, 2 or 3", range(4).__contains__), "nuclei: to test on (3)")
     validation: float | None = setting(None, SHARE, "folder: the share of images held out (0.2)")
     test: float | None = setting(None, SHARE, "folder: a further share, by which nothing is chosen; default: none")
