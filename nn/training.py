@@ -53,7 +53,7 @@ def unet(data: Data, network: Network, seed: int) -> UNet:
     n, rng = network, np.random.default_rng((seed, 0))
     try:
         return UNet(data.channels, data.classes, n.width, n.depth, batch_norm=n.batch_norm, dropout=n.dropout, rng=rng)
-    except ValueError as error:  # more than memory could ever hold
+    except (ValueError, OverflowError) as error:  # more than memory could ever hold
         raise InputError(f"width {n.width} and depth {n.depth} make no network: {error}") from error
 
 

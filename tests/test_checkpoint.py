@@ -192,7 +192,7 @@ def test_any_damage_of_a_model_is_told_in_a_sentence(tmp_path):
         ({"width": 10**6}, "holds a UNet that cannot be built: it would have more weights than there are"),
         ({"width": 10**12}, "holds a UNet that cannot be built"),
         ({"width": 10**30}, "holds a UNet that cannot be built"),
-        ({"depth": 10**9}, "depth is 1000000000; at most 30 is possible"),
+        ({"depth": 10**9}, "depth is 1000000000; at most 64 is possible"),
         ({"depth": 30}, "holds a UNet that cannot be built"),
         ({"classes": 10**9}, "holds a UNet that cannot be built"),
         ({"in_channels": -1}, "in_channels"),

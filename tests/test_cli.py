@@ -170,7 +170,8 @@ def test_a_configuration_and_options_before_it(capsys, there):
         (b"quadrant = 4", "quadrant is 4; it must be 0, 1, 2 or 3"),
         (b'folder = "a\\u0000b"', "folder is 'a\\x00b'; it must be a path"),
         (b"gamma = 10", "gamma is 10; it must be above 0 and up to 1"),
-        (b"depth = 1000000000", "width 16 and depth 1000000000 make no network: UNet: depth is 1000000000; at most 30"),
+        (b"depth = 1000000000", "crop is 128; with depth 1000000000 it must be a multiple of 2^1000000000"),
+        (b"crop = 100", "crop is 100; with depth 3 it must be a multiple of 2^3"),
         (b"width = 1000000000000000000", "width 1000000000000000000 and depth 3 make no network: "),
     ],
 )

@@ -48,6 +48,9 @@ def resolve(values: Mapping[str, Any]) -> tuple[Source, Settings, Network]:
     if problems:
         raise InputError(problems)
     source, settings, network = made
+    if not (times := settings.crop >> network.depth) or times << network.depth != settings.crop:
+        depth = network.depth
+        raise InputError(f"crop is {settings.crop}; with depth {depth} it must be a multiple of 2^{depth}")
     return source, settings, network
 
 

@@ -10,7 +10,7 @@ from ..layers import positive
 from ..module import Module
 from ..tensor import Tensor, as_tensor
 
-DEEPEST = 30  # halvings: no image has more pixels a side than 2^30
+DEEPEST = 64  # no network is: a file that says more would only take time
 
 
 class Network(Module):
