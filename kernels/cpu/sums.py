@@ -19,7 +19,7 @@ from .stream import streams
 from .vector import INT, Words
 
 SPLITS = 16, 512  # partial sums of channels-last maps, at least and at most
-BLOCK = 4096  # numbers that one of them takes at a time, about
+BLOCK = 4096, 32768  # numbers that one of them takes at a time, about, at least and at most
 PLANE = 65536  # numbers of a plane in one sum
 PARTIAL = 65536  # numbers of all partial sums, about
 SUMS = 16  # running sums of a plane, for all vectors alike
@@ -68,8 +68,8 @@ def _pixels(name: str, maps: list[Array]) -> Array:
     each = runs(maps)
     fold = folded(channels) if channels < each.length else 1
     width = fold * channels
-    block = width * max(1, BLOCK // width)
     splits = max(SPLITS[0], min(SPLITS[1], maps[0].nbytes // CHUNK, PARTIAL // width))
+    block = width * max(1, max(BLOCK[0], min(BLOCK[1], maps[0].size // splits)) // width)
     partial = np.zeros((splits, width))
     run(
         _pixel_sums(name, maps[0].dtype, machine.vectors().lanes(maps[0].dtype)),
@@ -89,7 +89,7 @@ def _planes(name: str, maps: list[Array]) -> Array:
     """Partial sums (., channels) of maps (N, C, P) whose planes are dense."""
     n, c, pixels = maps[0].shape
     pieces = -(-pixels // PLANE)
-    together = max(1, BLOCK // pixels)
+    together = max(1, BLOCK[0] // pixels)
     partial = np.empty((n * pieces, c))
     run(
         _plane_sums(name, maps[0].dtype),
