@@ -39,7 +39,7 @@ def product(y: Array, a: Array, b: Array) -> None:
 def _product(dtype: np.dtype) -> Any:
     view, size, copy = VIEWS[dtype.name], dtype.itemsize, write(dtype)
 
-    @kernel(f"product-{dtype}")
+    @kernel(f"rank_one-{dtype}")
     def product(work, scratch, count, y, a, b, shape):  # type: ignore[no-untyped-def]
         rows, columns, together, chunk, stream = shape
         factors, right = view(a, rows), view(b, columns)
