@@ -146,7 +146,7 @@ def conv2d_weight(
     by_shape=True,
     variants=[
         Variant("grouped", grouped.convolve, grouped.refuses, grouped.describe),
-        Variant("single", single.convolve, single.refuses, single.describe, single.declines),
+        Variant("single", single.convolve, single.refuses, single.describe),
         Variant("dots", dots.convolve, dots.refuses, dots.describe),
         Variant("winograd", winograd.convolve, winograd.refuses, winograd.describe, winograd.declines),
         Variant("direct", cpu.direct, describe=cpu.describe),
