@@ -1,9 +1,10 @@
 """What `nn.fit` costs over the bare training step: crops, scores, files, the progress bar.
 
-The same U-Net, loss and optimiser, in turns: steps on one batch in memory, and steps by `fit` with all it does between
-them, a bar on a terminal included; medians of single steps. Checkpoints are timed apart and counted once in 30 steps,
-as by default. Evaluations of whole images, which are asked for and no part of a step, are left out; what is done before
-the first step and after the last, pictures and the evaluation, stands beside it. Exits with 1 if it is more than 5 %.
+The same U-Net, loss and optimiser take turns of five steps: on one batch in memory, and by `fit` with all it does
+between steps, a bar on a terminal included; medians of single steps. Checkpoints are timed apart and counted once in 30
+steps, as by default. Evaluations of whole images, which are asked for and no part of a step, are left out; what is done
+before the first step and after the last, pictures and the evaluation, stands beside it. Exits with 1 if it is more than
+5 %.
 """
 
 from __future__ import annotations
@@ -40,14 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def bare(network: Network, data: nn.Data, settings: nn.Settings) -> Callable[[], list[float]]:
-    """A function that trains for `settings.steps` and gives the seconds of each."""
+    """A function that makes EVERY steps and gives the seconds of each."""
     model = nn.UNet(1, 2, network.width, network.depth, rng=0)
     optimizer = nn.Adam(model.parameters(), lr=settings.lr)
     images, labels = next(batches(data.train, settings, np.random.default_rng(0)))
 
     def run() -> list[float]:
         times = [perf_counter()]
-        for _ in range(settings.steps):
+        for _ in range(EVERY):
             loss = nn.cross_entropy(model(images), labels, ignore_index=255)
             optimizer.zero_grad()
             loss.backward()
@@ -59,25 +60,33 @@ def bare(network: Network, data: nn.Data, settings: nn.Settings) -> Callable[[],
     return run
 
 
-def fitted(network: Network, data: nn.Data, settings: nn.Settings) -> tuple[list[float], list[float], float]:
-    """Seconds of each step of `fit`, of each with a checkpoint, and of what comes before and after them."""
+def fitted(
+    network: Network, data: nn.Data, settings: nn.Settings, between: Callable[[], None]
+) -> tuple[list[float], list[float], float]:
+    """Seconds of each step of `fit`, of each with a checkpoint, and of what comes before and after them.
+
+    between: called after every EVERY steps, and not timed.
+    """
     from rich.console import Console
 
     model = nn.UNet(1, 2, network.width, network.depth, rng=0)
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    times = []
+    done, begun = [], []
 
     def on_step(step: nn.Step) -> None:
         progress.show(step)
-        times.append(perf_counter())
+        done.append(perf_counter())
+        if step.step % EVERY == 0:
+            between()
+        begun.append(perf_counter())
 
     with TemporaryDirectory() as folder, Progress(settings.steps, console) as progress:
         start = perf_counter()
         nn.fit(model, data, folder, settings=settings, on_step=on_step)
         whole = perf_counter() - start
-    between = np.diff(times)[:-1].tolist()  # the last step evaluates
-    steps = [seconds for number, seconds in enumerate(between, 1) if number % EVERY]
-    return steps, between[EVERY - 1 :: EVERY], whole - sum(between)
+    found = np.subtract(done[1:-1], begun[:-2]).tolist()  # the last step evaluates
+    steps = [seconds for number, seconds in enumerate(found, 1) if number % EVERY]
+    return steps, found[EVERY - 1 :: EVERY], whole - (done[-2] - done[0]) - (begun[-1] - done[-1])
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -90,8 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     step()  # compiles
     ours, theirs, saving, rest = [], [], [], []
     for _ in range(1 if arguments.smoke else arguments.rounds):
-        ours += step()
-        found = fitted(network, data, settings)
+        found = fitted(network, data, settings, lambda: ours.extend(step()))
         theirs += found[0]
         saving += found[1]
         rest.append(found[2])
