@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from . import functional, init, metrics, schedules
 from .arrays import from_arrays
 from .data import Data, Sample, nuclei
+from .exchange import export_onnx
 from .folder import read_folder
 from .functional import batch_norm, concatenate, crop, dropout, flatten, max_pool2d, unflatten
 from .init import manual_seed
@@ -114,6 +115,7 @@ __all__ = [
     "crop",
     "dropout",
     "enable_grad",
+    "export_onnx",
     "fit",
     "flatten",
     "from_arrays",

@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import kernels
 from ..kernels.op import Op, overlaps
-from .tensor import Array, Parameter, Tensor, record, recording
+from .tensor import Array, Parameter, Tensor, record, recording, told
 
 Input = Tensor | np.ndarray
 GRADIENT = ("grad", "out", "algorithm")  # what a gradient's operator is given when it is called
@@ -81,7 +81,7 @@ def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
         if not recording(*tensors.values()):
             if learned and isinstance(tensors.get("weight"), Parameter):
                 values["weight"] = tensors["weight"].packed()  # type: ignore[attr-defined]
-            return _tensors(function(**values))
+            return told(op.name, bound, _tensors(function(**values)))
         _check(op.name, sources, tensors, values)
         values = {**defaults, **values}
         hidden = choosable and not values["return_indices"]

@@ -22,7 +22,7 @@ from .. import kernels
 from ..kernels.op import OPERATORS
 from .derive import Input, differentiable
 from .init import generator
-from .tensor import Array, Tensor, as_tensor, record, recording
+from .tensor import Array, Tensor, as_tensor, record, recording, told
 
 _derived = {name: differentiable(getattr(kernels, name)) for name, op in OPERATORS.items() if op.gradients}
 globals().update(_derived)  # those that are written below replace theirs
@@ -50,7 +50,8 @@ def max_pool2d(
     window = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
     if not recording(x):
         results = kernels.max_pool2d(x.data, kernel_size, return_indices=return_indices, **window)
-        return tuple(map(Tensor, results)) if return_indices else Tensor(results)
+        tensors = tuple(map(Tensor, results)) if return_indices else Tensor(results)
+        return told("max_pool2d", {"x": x, "kernel_size": kernel_size, **window}, tensors)
     y, offsets = _derived["max_pool2d_offsets"](x, kernel_size, **window)
     if not return_indices:
         return y
@@ -125,8 +126,9 @@ def crop(x: Input, size: Sequence[int], offset: int | None = None) -> Tensor:
     """
     x = as_tensor(x)
     window = centre(x.shape, size) if offset is None else _corner(x.shape, size, offset)
+    start = [cut.start or 0 for cut in window[2:]]
     if window == (slice(None),) * 4:
-        return x
+        return told("crop", {"inputs": [x], "start": start}, x)
     shape = x.shape
 
     def backward(grad: Array) -> Sequence[Array]:
@@ -135,7 +137,7 @@ def crop(x: Input, size: Sequence[int], offset: int | None = None) -> Tensor:
         whole[window] = grad
         return [whole]
 
-    return record("crop", x.data[window], [x], backward)
+    return record("crop", x.data[window], [x], backward, start=start)
 
 
 def flatten(x: Input, start_dim: int = 1, end_dim: int = -1) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, Self
 
@@ -223,6 +224,18 @@ class ModuleList(Module):
     def __len__(self) -> int:
         """How many there are."""
         return len(self._items)
+
+
+@contextmanager
+def evaluating(model: Module) -> Iterator[None]:
+    """Within it `model` and all inside are in evaluation mode; then as they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _data(value: Parameter | Array) -> Array:

@@ -24,7 +24,7 @@ from .layers import (
 )
 from .layers.arguments import pair
 from .layers.convolution import Convolution
-from .module import Module
+from .module import Module, evaluating
 from .tensor import Node, Parameter, Tensor, enable_grad
 
 Field = tuple[Fraction, Fraction, Fraction, Fraction]  # what a pixel sees, and how far pixels are apart: h, w, h, w
@@ -126,7 +126,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
             )
         )
 
-    with enable_grad(), _evaluating(model), _watched(model, note):
+    with enable_grad(), evaluating(model), _watched(model, note):
         y = model(x)
     last = _field(y, fields) if isinstance(y, Tensor) else next(reversed(fields.values()))
     parameters = list(model.parameters())
@@ -138,17 +138,6 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
         sum(row.activation_bytes for row in rows),
         (math.ceil(last[0]), math.ceil(last[1])),
     )
-
-
-@contextmanager
-def _evaluating(model: Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
 
 
 @contextmanager

@@ -11,7 +11,7 @@ may overwrite it or add into it; a read-only one is shared with somebody, and is
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ContextDecorator, contextmanager
 from itertools import count
 from typing import Any
@@ -25,11 +25,13 @@ from .packed import guarded
 
 Array = np.ndarray
 Backward = Callable[[Array], Sequence[Array | None]]
+Watcher = Callable[[str, Mapping[str, Any], Any], None]
 
 
 class _Mode(threading.local):
     recording = True
     inference: inference_mode | None = None
+    watcher: Watcher | None = None
 
 
 _mode = _Mode()
@@ -83,6 +85,27 @@ def enable_grad() -> Iterator[None]:
     """Within it calls are recorded again, in this thread, inside a `no_grad`."""
     with _recording(True):
         yield
+
+
+@contextmanager
+def watched(watcher: Watcher) -> Iterator[None]:
+    """Within it nothing is recorded, and watcher(name, arguments, result) is told of every function this thread calls.
+
+    arguments: those of the operator, by name; of what has no operator its "inputs", and what else makes the result.
+    """
+    before, _mode.watcher = _mode.watcher, watcher
+    try:
+        with no_grad():
+            yield
+    finally:
+        _mode.watcher = before
+
+
+def told(name: str, arguments: Mapping[str, Any], result: Any) -> Any:
+    """`result`, a tensor or a tuple of them, of which a watcher, if there is one, has been told."""
+    if _mode.watcher is not None:
+        _mode.watcher(name, arguments, result)
+    return result
 
 
 def is_grad_enabled() -> bool:
@@ -298,18 +321,19 @@ def recording(*inputs: Tensor) -> bool:
     return _mode.recording and any(x.requires_grad for x in inputs)
 
 
-def record(name: str, data: npt.ArrayLike, inputs: Sequence[Tensor], backward: Backward) -> Tensor:
+def record(name: str, data: npt.ArrayLike, inputs: Sequence[Tensor], backward: Backward, **details: Any) -> Tensor:
     """The result of a differentiable function as a tensor, put on the tape where `recording(*inputs)`.
 
     backward(grad) returns one gradient per input, None where that input's `requires_grad` is off. It may overwrite grad
     if grad is writeable, and every array it returns that shares memory with anything but a disjoint part of such a grad
     must be read-only. What it needs it should keep as arrays, not tensors: a tensor would keep the graph alive.
+    details: what a watcher has to know beside the inputs.
     """
     result = Tensor(data)
     if recording(*inputs):
         result.requires_grad = True
         result._node = Node(name, tuple((x._node or x) if x.requires_grad else None for x in inputs), backward)
-    return result
+    return told(name, {"inputs": inputs, **details}, result)
 
 
 def _newest_first(root: Node) -> list[Node]:

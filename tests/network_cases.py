@@ -13,6 +13,44 @@ def count(model):
     return sum(parameter.size for parameter in model.parameters())
 
 
+NETWORKS = {  # a small one of each kind, and shapes that it takes
+    "U-Net": (lambda: nn.UNet(2, 3, 4, 2, dropout=0.2, rng=0), (1, 2, 16, 24), (3, 2, 40, 20)),
+    "U-Net, unpadded": (
+        lambda: nn.UNet(1, 3, 4, 2, padded=False, batch_norm=True, rng=0),
+        (1, 1, 44, 48),
+        (2, 1, 60, 44),
+    ),
+    "FCN-32s": (lambda: nn.FCN32s(2, 3, 1, rng=0), (1, 2, 64, 32), (2, 2, 45, 70)),
+    "FCN-16s": (lambda: nn.FCN16s(2, 3, 1, rng=0), (1, 2, 33, 64), (2, 2, 64, 30)),
+    "FCN-8s": (lambda: nn.FCN8s(2, 3, 1, rng=0), (1, 2, 64, 64), (2, 2, 50, 33)),
+    "FCN-8s, padding 100": (lambda: nn.FCN8s(2, 3, 1, 100, rng=0), (1, 2, 5, 1), (2, 2, 40, 37)),
+    "SegNet": (lambda: nn.SegNet(2, 3, 2, rng=0), (1, 2, 37, 64), (2, 2, 64, 33)),
+    "SegNet, two stages": (lambda: nn.SegNet(1, 3, 4, depth=2, batch_norm=False, rng=0), (2, 1, 5, 4), (1, 1, 8, 8)),
+    "DeconvNet": (lambda: nn.DeconvNet(2, 3, 1, window=1, rng=0), (1, 2, 64, 32), (2, 2, 40, 50)),
+    "DeconvNet, tied": (
+        lambda: nn.DeconvNet(2, 3, 2, depth=2, window=3, tied=True, rng=0),
+        (2, 2, 15, 12),
+        (1, 2, 16, 16),
+    ),
+    "Autoencoder": (lambda: nn.Autoencoder(1, 5, (8, 12), 4, rng=0), (1, 1, 8, 12), (3, 1, 8, 12)),
+    "LeNet": (lambda: nn.LeNet(rng=0), (1, 1, 32, 32), (3, 1, 32, 32)),
+    "VGG": (lambda: nn.VGG(11, 5, 3, 2, size=32, rng=0), (2, 3, 32, 32), (1, 3, 32, 32)),
+    "VGG, batch normalisation": (lambda: nn.VGG(16, 5, 3, 1, True, 64, rng=0), (2, 3, 64, 64), (1, 3, 64, 64)),
+    "ResNet": (lambda: nn.ResNet(18, 5, 3, 4, rng=0), (1, 3, 32, 32), (2, 3, 35, 47)),
+}
+
+
+def randomised(model):
+    """With weights that are 0 or 1 at first, and statistics, drawn as well."""
+    rng = np.random.default_rng(0)
+    for name, array in [*((n, p.data) for n, p in model.named_parameters()), *model.named_buffers()]:
+        if name.endswith("running_var"):
+            array[...] = rng.uniform(0.5, 2, array.shape)
+        elif array.ndim == 1 or not array.any():
+            array += rng.normal(0, 0.1, array.shape).astype(array.dtype)
+    return model
+
+
 def check_gradients(model, x):
     """Forward and backward: every parameter gets a gradient, and all but biases before a normalisation are not 0."""
     y = model(x)

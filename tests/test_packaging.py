@@ -51,6 +51,7 @@ def test_importing_needs_no_extra():
         "tensorboardX",
         "torch",
         "scipy",
+        "onnx",
         "cupy",
     ]
     code = f"""
