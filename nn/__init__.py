@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from . import functional, init, metrics, schedules
 from .arrays import from_arrays
 from .data import Data, Sample, nuclei
-from .exchange import export_onnx
+from .exchange import export_onnx, from_pytorch, to_pytorch
 from .folder import read_folder
 from .functional import batch_norm, concatenate, crop, dropout, flatten, max_pool2d, unflatten
 from .init import manual_seed
@@ -119,6 +119,7 @@ __all__ = [
     "fit",
     "flatten",
     "from_arrays",
+    "from_pytorch",
     "functional",
     "inference_mode",
     "init",
@@ -134,6 +135,7 @@ __all__ = [
     "save",
     "schedules",
     "summary",
+    "to_pytorch",
     "unflatten",
 ]
 __all__ += sorted({*functional.__all__} - {*__all__})  # made from the operators' declarations

@@ -13,7 +13,7 @@ from .data import normalise
 from .files import Pathlike, write
 from .functional import softmax
 from .images import InputError, channels, png, read_image
-from .io import load
+from .io import load_given
 from .models import UNet
 from .tensor import inference_mode
 
@@ -97,10 +97,7 @@ def predict_file(model: Pathlike, image: Pathlike, output: Pathlike, probability
             raise InputError(f"{path} would overwrite what is read; give another --output")
     if len({path.resolve() for path in paths}) < len(paths):
         raise InputError(f"{output} cannot be mask and probability at once; give two names")
-    try:
-        network = load(model)
-    except (ValueError, OSError) as error:
-        raise InputError(f"{model} cannot be used as a model: {str(error).removeprefix('load: ')}") from error
+    network = load_given(model)
     if not isinstance(network, UNet):
         raise InputError(f"{model} holds a {type(network).__name__}; a UNet is needed")
     pixels, wanted = read_image(image), network.config["in_channels"]

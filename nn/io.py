@@ -11,6 +11,7 @@ from zlib import crc32
 import numpy as np
 
 from .._extras import require
+from ..errors import InputError
 from . import init
 from .files import Pathlike, write
 from .module import Module
@@ -80,6 +81,14 @@ def load(path: Pathlike) -> Module:
     except ValueError as error:
         raise ValueError(f"load: {path}: {error}") from error
     return model
+
+
+def load_given(path: Pathlike) -> Module:
+    """`load` of what the user named; InputError where it cannot be used."""
+    try:
+        return load(path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be used as a model: {str(error).removeprefix('load: ')}") from error
 
 
 def check_registered(model: Module) -> None:

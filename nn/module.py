@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple, Self
@@ -105,9 +105,14 @@ class Module:
         only if strict) and every array of the wrong shape or kind. A batch normalisation's num_batches_tracked, which
         counts only where momentum is None, may be missing, as in PyTorch's older files: then it is left alone.
         """
-        targets = {name: _data(getattr(owner, key)) for name, owner, key in self._places()}
+        return self._load(state, strict, str)
+
+    def _load(self, state: Mapping[str, Any], strict: bool, renamed: Callable[[str], str]) -> Differences:
+        """`load_state_dict` of a state in which what has a name here is `renamed`."""
+        places = [(renamed(name), owner, key) for name, owner, key in self._places()]
+        targets = {name: _data(getattr(owner, key)) for name, owner, key in places}
         values = {name: np.asarray(value) for name, value in state.items() if name in targets}
-        needed = [name for name, owner, key in self._places() if key not in owner.optional]
+        needed = [name for name, owner, key in places if key not in owner.optional]
         differences = Differences([n for n in needed if n not in state], [n for n in state if n not in targets])
         faults = []
         if strict:

@@ -220,7 +220,7 @@ def test_a_missing_package_is_told_before_training(capsys, there, monkeypatch, p
 
 def test_what_the_parser_refuses_is_one_line(capsys):
     for arguments, message in (
-        ([], "upconv: the following arguments are required: train | predict (help: upconv --help)"),
+        ([], "upconv: the following arguments are required: train | predict | import | export (help: upconv --help)"),
         (["train", "--steps", "x"], "argument --steps: invalid int value: 'x' (help: upconv train --help)"),
         (["predict", "model"], "upconv: the following arguments are required: image (help: upconv predict --help)"),
     ):

@@ -63,101 +63,29 @@ def test_round_trip(name, tmp_path):
     check_round_trip(make(), drawn(*shape), tmp_path / "model")
 
 
-# Exchange with PyTorch: torchvision's classes, written out
+# Exchange with PyTorch: torchvision's classes
 
 
-def torch_vgg(plan, classes, channels, width, batch_norm, side):
-    from torch import nn as tnn
-
-    class Twin(tnn.Module):
-        def __init__(self):
-            super().__init__()
-            layers, before = [], channels
-            for item in plan:
-                if item == "M":
-                    layers.append(tnn.MaxPool2d(2, 2))
-                    continue
-                layers.append(tnn.Conv2d(before, item * width, 3, padding=1))
-                before = item * width
-                layers += [tnn.BatchNorm2d(before)] * batch_norm + [tnn.ReLU()]
-            hidden = 64 * width
-            self.features = tnn.Sequential(*layers)
-            self.avgpool = tnn.AdaptiveAvgPool2d(side)
-            self.classifier = tnn.Sequential(
-                *(tnn.Linear(8 * width * side**2, hidden), tnn.ReLU(), tnn.Dropout()),
-                *(tnn.Linear(hidden, hidden), tnn.ReLU(), tnn.Dropout()),
-                tnn.Linear(hidden, classes),
-            )
-
-        def forward(self, x):
-            return self.classifier(self.avgpool(self.features(x)).flatten(1))
-
-    return Twin()
-
-
-def torch_resnet(blocks, classes, channels, width):
-    from torch import nn as tnn
-
-    class Block(tnn.Module):
-        def __init__(self, inside, outside, stride):
-            super().__init__()
-            self.conv1 = tnn.Conv2d(inside, outside, 3, stride, 1, bias=False)
-            self.bn1 = tnn.BatchNorm2d(outside)
-            self.relu = tnn.ReLU(inplace=True)
-            self.conv2 = tnn.Conv2d(outside, outside, 3, 1, 1, bias=False)
-            self.bn2 = tnn.BatchNorm2d(outside)
-            self.downsample = None
-            if stride != 1 or inside != outside:
-                conv = tnn.Conv2d(inside, outside, 1, stride, bias=False)
-                self.downsample = tnn.Sequential(conv, tnn.BatchNorm2d(outside))
-
-        def forward(self, x):
-            identity = x if self.downsample is None else self.downsample(x)
-            return self.relu(self.bn2(self.conv2(self.relu(self.bn1(self.conv1(x))))) + identity)
-
-    class Twin(tnn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv1 = tnn.Conv2d(channels, width, 7, 2, 3, bias=False)
-            self.bn1, self.relu = tnn.BatchNorm2d(width), tnn.ReLU()
-            self.maxpool = tnn.MaxPool2d(3, 2, 1)
-            inside = width
-            for number, amount in enumerate(blocks):
-                outside = width * 2**number
-                stage = [Block(inside, outside, 2 if number else 1)]
-                stage += [Block(outside, outside, 1) for _ in range(amount - 1)]
-                setattr(self, f"layer{number + 1}", tnn.Sequential(*stage))
-                inside = outside
-            self.avgpool, self.fc = tnn.AdaptiveAvgPool2d(1), tnn.Linear(inside, classes)
-
-        def forward(self, x):
-            x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-            x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
-            return self.fc(self.avgpool(x).flatten(1))
-
-    return Twin()
-
-
-VGG_11 = (1, "M", 2, "M", 4, 4, "M", 8, 8, "M", 8, 8, "M")
-VGG_16 = (1, 1, "M", 2, 2, "M", 4, 4, 4, "M", 8, 8, 8, "M", 8, 8, 8, "M")
-
-
-@pytest.mark.parametrize(("depth", "plan"), [(11, VGG_11), (16, VGG_16)])
+@pytest.mark.parametrize("depth", [11, 16])
 @pytest.mark.parametrize("batch_norm", [False, True])
-def test_vgg_exchanges_states_with_pytorch(depth, plan, batch_norm):
+def test_vgg_exchanges_states_with_pytorch(depth, batch_norm):
     pytest.importorskip("torch")
+    from pytorch_networks import PLANS, torch_vgg
+
     ours = nn.VGG(depth, 5, 3, 2, batch_norm=batch_norm, size=64, rng=0)
     assert {"features.0.weight", "classifier.0.weight", "classifier.6.bias"} <= {*ours.state_dict()}
-    check_exchange(ours, torch_vgg(plan, 5, 3, 2, batch_norm, 2), drawn(2, 3, 64, 64))
+    check_exchange(ours, torch_vgg(PLANS[depth], 5, 3, 2, batch_norm, 2), drawn(2, 3, 64, 64))
 
 
-@pytest.mark.parametrize(("depth", "blocks"), [(18, (2, 2, 2, 2)), (34, (3, 4, 6, 3))])
-def test_resnet_exchanges_states_with_pytorch(depth, blocks):
+@pytest.mark.parametrize("depth", [18, 34])
+def test_resnet_exchanges_states_with_pytorch(depth):
     pytest.importorskip("torch")
+    from pytorch_networks import BLOCKS, torch_resnet
+
     ours = nn.ResNet(depth, 5, 3, 2, rng=0)
     names = {"conv1.weight", "layer1.0.bn1.running_mean", "layer2.0.downsample.0.weight", "fc.weight"}
     assert names <= {*ours.state_dict()}
-    check_exchange(ours, torch_resnet(blocks, 5, 3, 2), drawn(2, 3, 48, 33))
+    check_exchange(ours, torch_resnet(BLOCKS[depth], 5, 3, 2), drawn(2, 3, 48, 33))
 
 
 def test_states_without_batch_counts_load_too():

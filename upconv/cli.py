@@ -1,4 +1,4 @@
-"""The `upconv` command: train a network on labelled images, predict masks with it."""
+"""The `upconv` command: train a network on labelled images, predict masks with it, take it elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from upconv import __version__, configuration
+from upconv import __version__, configuration, convert
 from upconv._extras import require
 from upconv.errors import InputError
 from upconv.options import parser
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from upconv.nn.trainer import TrainingError
 
         try:
-            return (train if arguments.command == "train" else predict)(arguments)
+            return COMMANDS[arguments.command](arguments)
         except InputError as error:
             problems: Sequence[str] = error.problems
         except (TrainingError, ImportError, OSError) as error:
@@ -188,3 +188,6 @@ def _set_threads(arguments: argparse.Namespace) -> None:
             kernels.set_num_threads(arguments.threads)
         except ValueError as error:
             raise InputError(f"threads is {arguments.threads}; it must be 1 to 1024") from error
+
+
+COMMANDS = {"train": train, "predict": predict, "import": convert.import_weights, "export": convert.export}

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from upconv import __version__
 from upconv.settings import Network, Rule, Settings, Source
 
+NETWORKS = ("resnet", "unet", "vgg")  # of `nn.from_pytorch`
 TRAIN = """\
 Train a U-Net to label every pixel of an image.
 
@@ -48,6 +49,34 @@ examples:
   upconv predict model.safetensors cells.tif --output mask.png --probability probability.png"""
 
 
+IMPORT = """\
+Turn the weights of a PyTorch model into a model of upconv.
+
+WEIGHTS is a state dict as a safetensors file; in PyTorch, safetensors.torch.save_file(model.state_dict(), PATH) writes
+one. Its shapes tell width, depth, channels and classes. What does not fit is refused, and listed."""
+
+IMPORT_EXAMPLES = """\
+networks:
+  unet      names as in https://github.com/milesial/Pytorch-UNet (inc, down1, up1, outc), or upconv's own
+  vgg       torchvision's vgg11, vgg13, vgg16, vgg19, with or without _bn
+  resnet    torchvision's resnet18, resnet34
+
+examples:
+  upconv import vgg16.safetensors vgg16_model.safetensors --network vgg
+  upconv import carvana.safetensors unet.safetensors --network unet"""
+
+EXPORT = """\
+Write a model as an ONNX file, or its weights for PyTorch.
+
+OUTPUT.onnx holds the network as it predicts, for images of any size and number where it takes them; --size gives one.
+OUTPUT.safetensors holds the weights under the names of the PyTorch models that `upconv import` reads."""
+
+EXPORT_EXAMPLES = """\
+examples:
+  upconv export runs/nuclei/model.safetensors nuclei.onnx --size 256 256
+  upconv export vgg16_model.safetensors vgg16.safetensors"""
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser whose errors are one line on stderr."""
 
@@ -60,7 +89,7 @@ def parser() -> Parser:
     """The command line of upconv."""
     top = Parser(prog="upconv", description="Dense prediction on kernels written in Python: train, predict.")
     top.add_argument("--version", action="version", version=f"upconv {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="train | predict")
+    commands = top.add_subparsers(dest="command", required=True, metavar="train | predict | import | export")
     raw = argparse.RawDescriptionHelpFormatter
 
     train = commands.add_parser(
@@ -90,6 +119,25 @@ def parser() -> Parser:
         " 1 if there are two classes, else of the class that was chosen",
     )
     predict.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
+    brought = commands.add_parser(
+        "import", help="weights from PyTorch", description=IMPORT, epilog=IMPORT_EXAMPLES, formatter_class=raw
+    )
+    brought.add_argument("weights", type=Path, help="a state dict, a safetensors file")
+    brought.add_argument("output", type=Path, help="the model, named .safetensors")
+    brought.add_argument("--network", required=True, choices=NETWORKS, help="what the weights are of")
+    brought.add_argument("--unpadded", action="store_true", help="unet: convolutions without padding, as in the paper")
+
+    taken = commands.add_parser(
+        "export",
+        help="a model as ONNX, or weights for PyTorch",
+        description=EXPORT,
+        epilog=EXPORT_EXAMPLES,
+        formatter_class=raw,
+    )
+    taken.add_argument("model", type=Path, help="a model.safetensors")
+    taken.add_argument("output", type=Path, help="the file, named .onnx or .safetensors")
+    taken.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="ONNX: pixels of an image")
+    taken.add_argument("--fixed", action="store_true", help="ONNX: for one image of this size alone")
     return top
 
 

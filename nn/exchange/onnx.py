@@ -29,8 +29,9 @@ def export_onnx(
 
     The model runs on images of this shape, N C H W, and of a few others, and what it calls becomes the graph: functions
     and layers of `upconv.nn` and the operators of tensors. Its input is "input", its output "output" (or "output_0",
-    "output_1", ...), of the model's dtype; weights have their names in `state_dict`; the metadata say upconv.model and
-    upconv.config. `onnx.checker` has looked at the file before it appears, complete or not at all.
+    "output_1", ...), of the model's dtype (ONNX Runtime convolves in float32 alone); weights have their names in
+    `state_dict`; the metadata say upconv.model and upconv.config. `onnx.checker` has looked at the file before it
+    appears, complete or not at all.
 
     opset: the version of ONNX's operators, 18 or newer. dynamic: the graph runs for other N, H and W too, all that the
     network takes; for other N alone where the network takes one size, or where some size follows from the input's by a
