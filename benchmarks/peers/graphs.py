@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from upconv import kernels
+from upconv import kernels, nn
 
 from ..cases import Call
 
@@ -137,64 +139,27 @@ def operator(call: Call) -> Graph | None:
     names = [*inputs, *(name if name in constants else "" for name in node.constants)]
     outputs = ["result", "further"][: node.attributes.pop("outputs", 1)]
     made = helper.make_node(node.name, names, outputs, **node.attributes)
-    return Graph(_model([made], inputs, constants), inputs)
+    return Graph(_model(made, inputs, constants), inputs)
 
 
 def unet(model: Any, images: np.ndarray) -> Graph:
-    """The model of an `upconv.nn.UNet` without batch normalisation or dropout."""
-    nodes: list[Any] = []
-    constants: dict[str, np.ndarray] = {}
-
-    def add(name: str, *inputs: str, **attributes: Any) -> str:
-        nodes.append(helper.make_node(name, inputs, [f"v{len(nodes)}"], **attributes))
-        return f"v{len(nodes) - 1}"
-
-    def constant(value: Any) -> str:
-        constants[f"c{len(constants)}"] = np.ascontiguousarray(value)
-        return f"c{len(constants) - 1}"
-
-    def convolution(x: str, layer: Any, name: str = "Conv", padding: int = 0, stride: int = 1) -> str:
-        window = _window(layer.weight.shape[2:], stride, padding)
-        return add(name, x, constant(layer.weight.data), constant(layer.bias.data), **window)
-
-    def block(x: str, layers: Any) -> str:
-        for layer in (layers[0], layers[2]):
-            x = add("Relu", convolution(x, layer, padding=int(model.padded)))
-        return x
-
-    x, size, skips = "x", images.shape[2], []
-    lost = 0 if model.padded else 4
-    for layers in list(model.enc)[:-1]:
-        size -= lost
-        skips.append((block(x, layers), size))
-        x, size = add("MaxPool", skips[-1][0], **_window(2, 2, 0)), size // 2
-    x, size = block(x, model.enc[model.depth]), size - lost
-    for up, layers in zip(model.up, model.dec, strict=True):
-        x, size = convolution(x, up, "ConvTranspose", stride=2), 2 * size
-        skip, larger = skips.pop()
-        if larger > size:
-            start = (larger - size) // 2
-            limits = ([start] * 2, [start + size] * 2, [2, 3])
-            skip = add("Slice", skip, *(constant(np.array(each, np.int64)) for each in limits))
-        x, size = block(add("Concat", skip, x, axis=1), layers), size - lost
-    last = convolution(x, model.head)
-    nodes.append(helper.make_node("Identity", [last], ["result"]))
-    inputs = {"x": np.ascontiguousarray(images)}
-    return Graph(_model(nodes, inputs, constants), inputs)
+    """The model of an `upconv.nn.UNet`, for images of this very shape."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "unet.onnx"
+        nn.export_onnx(model, path, images.shape, opset=OPSET, dynamic=False)
+        return Graph(path.read_bytes(), {"input": np.ascontiguousarray(images)})
 
 
-def _model(nodes: Iterable[Any], inputs: dict[str, np.ndarray], constants: dict[str, np.ndarray]) -> bytes:
-    nodes = list(nodes)
-
+def _model(node: Any, inputs: dict[str, np.ndarray], constants: dict[str, np.ndarray]) -> bytes:
     def value(name: str, array: np.ndarray | None) -> Any:
         kind = helper.np_dtype_to_tensor_dtype(np.dtype(np.float32) if array is None else array.dtype)
         return helper.make_tensor_value_info(name, kind, None if array is None else array.shape)
 
     results = [value("result", None)]
-    if "further" in nodes[-1].output:
+    if "further" in node.output:
         results.append(helper.make_tensor_value_info("further", onnx.TensorProto.INT64, None))
     given = [value(name, array) for name, array in inputs.items()]
     kept = [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in constants.items()]
-    graph = helper.make_graph(nodes, "benchmark", given, results, kept)
+    graph = helper.make_graph([node], "benchmark", given, results, kept)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR)
     return model.SerializeToString()
