@@ -1,12 +1,14 @@
 """ONNX files: ONNX Runtime gives what the network gave, at sizes it was not exported with too."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
 from network_cases import NETWORKS, drawn, randomised
 
 from upconv import nn
+from upconv.nn.exchange import onnx as onnx_file
 from upconv.nn.exchange.nodes import OPERATORS
 
 onnx = pytest.importorskip("onnx")
@@ -67,6 +69,19 @@ def test_networks(name, exported):
     compare(model, fixed, shapes[-1])
     with pytest.raises(Exception, match=r"Got invalid dimensions|INVALID_ARGUMENT"):
         fixed(drawn(shapes[-1][0] + 1, *shapes[-1][1:]))
+
+
+ANY_SIZE = [name for name in NETWORKS if name.partition(",")[0] not in ("Autoencoder", "LeNet", "VGG")]
+
+
+@pytest.mark.parametrize("name", ANY_SIZE)
+@pytest.mark.parametrize("start", [0, 1])
+def test_sizes_of_every_remainder(name, start, exported):
+    make, *shapes = NETWORKS[name]
+    model, (_, channels, height, width) = randomised(make()), shapes[start]
+    run = exported(model, shapes[start])
+    for more in range(4, 33, 4):  # U-Net takes multiples of 4
+        compare(model, run, (1, channels, height + more, width + 36 - more))
 
 
 def test_the_file(tmp_path):
@@ -234,7 +249,20 @@ def test_batch_normalisation_without_weights(exported):
     compare(model, run, OTHER)
 
 
-def test_what_it_refuses(tmp_path):
+@pytest.mark.parametrize("opset", [19, 21, 22])
+def test_later_operator_sets(opset, exported):
+    model = nn.SegNet(1, 2, 2, depth=2, rng=0)
+    run = exported(model, (1, 1, 8, 9), opset=opset)
+    compare(model, run, (2, 1, 13, 16))
+
+
+def test_without_onnx_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(ImportError, match=r"this needs onnx, .*pip install 'upconv\[onnx\]'"):
+        nn.export_onnx(nn.ReLU(), tmp_path / "model.onnx", (1, 1))
+
+
+def test_what_it_refuses(tmp_path, monkeypatch):
     def refused(function, match, shape=SHAPE, **options):
         with pytest.raises(ValueError, match=f"^export_onnx: .*{match}"):
             nn.export_onnx(Function(function), tmp_path / "model.onnx", shape, **options)
@@ -256,6 +284,13 @@ def test_what_it_refuses(tmp_path):
     refused(lambda self, x: x.data + 1, "gives what no function of upconv.nn computed")
     refused(lambda self, x: nn.linear(x, x), r"linear: ")
     refused(lambda self, x: x, "opset is 17; 18 to [0-9]+ are possible", opset=17)
+    refused(lambda self, x: x, r"input_shape\[1\] is 0; a positive integer is needed", (1, 0, 4, 4))
+    monkeypatch.setattr(onnx_file, "LARGEST", 3 << 10)
+    refused(
+        lambda self, x: x * np.ones((16, 48), np.float32),
+        "weights take 3072 bytes; an ONNX file holds fewer than 3072",
+        (1, 48),
+    )
     with pytest.raises(FileNotFoundError, match="export_onnx: there is no folder"):
         nn.export_onnx(Function(lambda self, x: x), tmp_path / "none" / "model.onnx", SHAPE)
 

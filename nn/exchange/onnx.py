@@ -12,14 +12,16 @@ import numpy as np
 from ... import __version__
 from ..._extras import require
 from ..files import Pathlike, write
+from ..layers import positive
 from ..module import Module, evaluating
 from .graph import Graph
 from .nodes import add_call
 from .trace import Run, Shape, Unlike, Value, follow, merged
 
 OLDEST = 18  # of ONNX's operator sets: the first in which ScatterElements can keep a maximum
+LARGEST = (1 << 31) - (1 << 20)  # bytes of weights: a file of protobuf has fewer than 2 GiB
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)  # pixels by which heights and widths that a network takes may differ
-FURTHER = ((37, 75), (70, 41))  # rows and columns that other images have more, or the next number of such steps
+FURTHEST = 64  # pixels that another image has more, or two steps
 
 
 def export_onnx(
@@ -34,15 +36,17 @@ def export_onnx(
     appears, complete or not at all.
 
     opset: the version of ONNX's operators, 18 or newer. dynamic: the graph runs for other N, H and W too, all that the
-    network takes; for other N alone where the network takes one size, or where some size follows from the input's by a
-    rule that cannot be seen (a floor or a remainder, worked out in `forward`). False: for this shape alone.
+    network takes: how sizes follow from the input's is read off those runs. For other N alone where the network takes
+    one size, or where some size follows a rule that cannot be seen (worked out in `forward`, say). False: for this
+    shape alone.
 
     `max_unpool2d` is ScatterElements; of equal indices, as windows that overlap give them, the last wins as it does
     here. Not for several threads at once.
 
     Raises ValueError naming the operator that cannot be exported (losses, dropout and batch normalisation of a batch's
-    own statistics, anything that reads `.data` and computes with it), what the model raises for such an input,
-    FileNotFoundError where there is no such folder, ImportError without onnx (`pip install 'upconv[onnx]'`).
+    own statistics, anything that reads `.data` and computes with it), for weights of 2 GiB, and what the model raises
+    for such an input; FileNotFoundError where there is no such folder; ImportError without onnx
+    (`pip install 'upconv[onnx]'`).
 
     >>> from upconv import nn
     >>> model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2))
@@ -52,13 +56,17 @@ def export_onnx(
     newest = onnx.defs.onnx_opset_version()
     if not OLDEST <= opset <= newest:
         raise ValueError(f"export_onnx: opset is {opset}; {OLDEST} to {newest} are possible")
+    shape = tuple(positive(f"export_onnx: input_shape[{i}]", length) for i, length in enumerate(input_shape))
     if not path.parent.is_dir():
         raise FileNotFoundError(f"export_onnx: there is no folder {path.parent}")
     try:
         with evaluating(model):
-            graph, run = _made(model, tuple(input_shape), dynamic)
+            graph, run = _made(model, shape, dynamic)
     except ValueError as error:
         raise ValueError(f"export_onnx: {error}") from error
+    size = sum(each.nbytes for each in graph.constants.values())
+    if size >= LARGEST:
+        raise ValueError(f"export_onnx: the weights take {size} bytes; an ONNX file holds fewer than {LARGEST}")
     content = _model(model, graph, run, opset)
     onnx.checker.check_model(content, full_check=True)
     write(path, content.SerializeToString())
@@ -99,8 +107,10 @@ def _others(shape: Shape) -> Iterator[list[Shape]]:
     if len(shape) == 4:
         channels, height, width = rest
         for step in STEPS:
-            rounded = [[-(-more // step) * step for more in pair] for pair in FURTHER]
-            yield [(n + i, channels, height + rows, width + columns) for i, (rows, columns) in enumerate(rounded, 1)]
+            # With 1, 2, 4, ... pixels more every halving rounds up in one run and not in another.
+            more = [step << i for i in range(7) if step << i <= max(FURTHEST, 2 * step)]
+            turned = more[len(more) // 2 :] + more[: len(more) // 2]
+            yield [(n + 1, channels, height + a, width + b) for a, b in zip(more, turned, strict=True)]
     yield [(n + 1, *rest)]
     yield [shape]
 
