@@ -283,6 +283,7 @@ def test_what_it_refuses(tmp_path, monkeypatch):
     refused(more_and_more, "it calls more functions for some")
     refused(lambda self, x: x.data + 1, "gives what no function of upconv.nn computed")
     refused(lambda self, x: nn.linear(x, x), r"linear: ")
+    refused(lambda self, x: nn.interpolate(x, scale_factor=2.1), "mode='nearest' and scale_factor=2.1 is", (1, 1, 3, 8))
     refused(lambda self, x: x, "opset is 17; 18 to [0-9]+ are possible", opset=17)
     refused(lambda self, x: x, r"input_shape\[1\] is 0; a positive integer is needed", (1, 0, 4, 4))
     monkeypatch.setattr(onnx_file, "LARGEST", 3 << 10)

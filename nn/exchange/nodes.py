@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import windows
+from . import resampling, windows
 from .graph import Graph
 from .trace import Call, Value
 from .windows import activated
@@ -70,16 +70,16 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "concatenate": _plain("Concat", axis=1),
     "conv2d": windows.conv2d,
     "conv_transpose2d": windows.conv_transpose2d,
-    "crop": windows.crop,
+    "crop": resampling.crop,
     "flatten": _reshape,
     "global_avg_pool2d": _plain("GlobalAveragePool"),
     "global_max_pool2d": _plain("GlobalMaxPool"),
-    "interpolate": windows.interpolate,
+    "interpolate": resampling.interpolate,
     "leaky_relu": _leaky_relu,
     "linear": _linear,
     "log_softmax": _plain("LogSoftmax", axis=1),
     "max_pool2d": windows.max_pool2d,
-    "max_unpool2d": windows.max_unpool2d,
+    "max_unpool2d": resampling.max_unpool2d,
     "mul": _plain("Mul"),
     "neg": _plain("Neg"),
     "relu": _plain("Relu"),
@@ -88,7 +88,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "sum": _plain("ReduceSum", keepdims=0),
     "tanh": _plain("Tanh"),
     "unflatten": _reshape,
-    "unpool2d": windows.unpool2d,
+    "unpool2d": resampling.unpool2d,
 }
 IMAGES = {  # N C H W in ONNX
     *("avg_pool2d", "conv2d", "conv_transpose2d", "global_avg_pool2d", "global_max_pool2d"),
