@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from upconv import nn
+from upconv.nn.tensor import watched
 
 
 def leaf(values, dtype=np.float64):
@@ -207,3 +208,24 @@ def test_enable_grad_records_inside_no_grad():
         with nn.enable_grad():
             assert nn.is_grad_enabled() and (x * 2).requires_grad
         assert not nn.is_grad_enabled()
+
+
+def test_a_watcher_is_told_of_every_function_in_its_thread():
+    seen, inner = [], []
+    x = nn.Tensor(np.ones((1, 2, 4, 4)), requires_grad=True)
+    with pytest.raises(KeyError), watched(lambda name, arguments, result: seen.append((name, arguments, result))):
+        y = nn.relu(x)
+        thread = threading.Thread(target=lambda: nn.relu(x))
+        thread.start()
+        thread.join()
+        with watched(lambda *told: inner.append(told)):
+            nn.tanh(y)
+        pooled, where = nn.max_pool2d(nn.crop(y * 2.0, (4, 4)), 2, return_indices=True)
+        raise KeyError
+    nn.relu(x)
+    names, arguments, results = zip(*seen, strict=True)
+    assert names == ("relu", "mul", "crop", "max_pool2d") and [told[0] for told in inner] == ["tanh"]
+    assert arguments[0]["x"] is x and arguments[1]["inputs"][0] is y
+    assert arguments[2]["inputs"][0] is results[2] is results[1]  # nothing to crop
+    assert results[3] == (pooled, where) and not pooled.requires_grad
+    assert nn.is_grad_enabled() and nn.relu(x).requires_grad
