@@ -7,7 +7,7 @@ from pathlib import Path
 
 from upconv.errors import InputError
 
-SAVING = "safetensors.torch.save_file(model.state_dict(), PATH) writes one"
+SAVING = "safetensors.torch.save_file(model.float().state_dict(), PATH) writes one that can be read"
 
 
 def import_weights(arguments: argparse.Namespace) -> int:
