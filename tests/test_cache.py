@@ -13,7 +13,7 @@ import upconv
 from upconv import kernels
 
 RELU = "kernels.relu(np.array([[[[-1.0, 3.0]]]])).ravel().tolist()"
-CONV = "kernels.conv2d(np.full((1, 1, 1, 2), 3.0), np.full((1, 1, 1, 1), 2.0)).ravel().tolist()"
+CONV = "kernels.conv2d(np.full((1, 1, 1, 2), 3.0), np.full((1, 1, 1, 1), 2.0), algorithm='direct').ravel().tolist()"
 MESSAGE = "upconv: compiling kernels for this CPU"
 
 

@@ -266,3 +266,26 @@ def test_sums_of_nothing_are_the_bias(name):
 def test_a_map_of_padding_alone():
     y = kernels.conv2d(np.ones((1, 2, 0, 5)), np.ones((3, 2, 2, 3)), np.arange(3.0), padding=1)
     np.testing.assert_array_equal(y, np.broadcast_to(np.arange(3.0)[:, None, None], (1, 3, 1, 5)))
+
+
+POINTWISE = {
+    "a row": Convolution((2, 5, 1, 30), (7, 5, 1, 1)),
+    "small maps": Convolution((3, 8, 7, 7), (40, 8, 1, 1)),
+    "large maps": Convolution((2, 20, 31, 17), (33, 20, 1, 1)),
+    "no channels": Convolution((2, 0, 4, 4), (3, 0, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_single_tap_takes_all_pixels_as_one_row(name, format):
+    with small_blocks() if name == "large maps" else nullcontext():
+        check_all_sides(POINTWISE[name], np.random.default_rng(0), np.float32, format)
+
+
+def test_a_single_tap_of_an_output_larger_than_the_input():
+    rng = np.random.default_rng(0)
+    x, weight = integers(rng, (2, 3, 6, 4), np.float32), integers(rng, (3, 5, 1, 1), np.float32)
+    y = kernels.conv_transpose2d(x, weight, dilation=(2, 3), output_padding=(1, 2))
+    np.testing.assert_array_equal(y[:, :, :6, :4], kernels.conv_transpose2d(x, weight))
+    assert not y[:, :, 6:].any() and not y[:, :, :, 4:].any()

@@ -212,8 +212,10 @@ def correlate(
     if not y.size:
         return
     x_shape, y_shape = x.shape, y.shape
-    if window.pointwise and evenly_spaced(x) and evenly_spaced(y):  # one row, whatever its length, fills its tiles
-        x_shape, y_shape = ((1, a.shape[1], 1, a.size // a.shape[1]) for a in (x, y))
+    even = evenly_spaced(x) and evenly_spaced(y)
+    if window.pointwise and even and x_shape[2:] == y_shape[2:]:  # one row, whatever its length, fills its tiles
+        n, c, h, w = x_shape
+        x_shape, y_shape = (1, c, 1, n * h * w), (1, y_shape[1], 1, n * h * w)
     shapes = x_shape, x.strides[3], y_shape, y.strides, weight.shape, weight.strides
     made = plan(cut, machine.vectors(), x.dtype, *shapes, window, groups)
     channels, _, chunk, _ = made.sizes
