@@ -41,9 +41,9 @@ def read_folder(
 ) -> Data:
     """The pairs folder/images/NAME.* and folder/masks/NAME.*, a random share of them held out.
 
-    Images are PNG, TIFF or JPEG, grey or colour, all with the same number of channels. Masks are PNG or TIFF of the
-    same size; their values are class indices 0..K-1, and 255 is void: pixels that count nowhere. One exception: if the
-    masks of the folder hold 0 and 255 and nothing else, 255 is class 1 (unless `classes` is more than 2). K is
+    Images are PNG, TIFF, JPEG or NPY, grey or colour, all with the same number of channels. Masks are PNG, TIFF or NPY
+    of the same size; their values are class indices 0..K-1, and 255 is void: pixels that count nowhere. One exception:
+    if the masks of the folder hold 0 and 255 and nothing else, 255 is class 1 (unless `classes` is more than 2). K is
     `classes`, or else one more than the largest index, and at least 2.
 
     validation, test: the shares held out, drawn with `seed`, as in `split`. All images are kept in memory.

@@ -1,4 +1,4 @@
-"""Image files to arrays and back: PNG, TIFF and JPEG in, PNG out."""
+"""Image files to arrays and back: PNG, TIFF, JPEG and NPY in, PNG out."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from .files import Pathlike
 
 Array = npt.NDArray[Any]
 
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg")
-MASK_SUFFIXES = (".png", ".tif", ".tiff")  # JPEG is lossy: it changes labels
+IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".npy")
+MASK_SUFFIXES = (".png", ".tif", ".tiff", ".npy")  # JPEG is lossy: it changes labels
 
 
 def read_image(path: Pathlike) -> Array:
     """The image in a file as H x W x C, in the dtype of the file (8- or 16-bit integers, or floats).
 
     Colours are RGB: palettes are looked up, an alpha channel is dropped. TIFF files may have any number of channels,
-    first or last. Raises InputError where there is no such file, it cannot be read, it holds several planes or pages,
-    or numbers that are not finite.
+    first or last, NPY files too, last. Raises InputError where there is no such file, it cannot be read, it holds
+    several planes or pages, or numbers that are not finite.
     """
     path = Path(path)
     image = _decoded(path, colour=True)
@@ -74,6 +74,8 @@ def _decoded(path: Path, *, colour: bool) -> Array:
     first, then = _with_pillow, None
     if path.suffix.lower() in (".tif", ".tiff"):
         first, then = _with_tifffile, _with_pillow  # Pillow knows compressions that tifffile needs a package for
+    elif path.suffix.lower() == ".npy":
+        first = _with_numpy
     with warnings.catch_warnings(action="ignore"):
         try:
             array = first(path, colour)
@@ -113,6 +115,14 @@ def _with_tifffile(path: Path, colour: bool) -> Array:
             array = np.moveaxis(array, 0, -1)
         alpha = page.photometric == tifffile.PHOTOMETRIC.RGB and array.ndim == 3 and array.shape[-1] == 4
         return np.ascontiguousarray(array[..., :3] if alpha else array)
+
+
+def _with_numpy(path: Path, colour: bool) -> Array:
+    with path.open("rb") as file:
+        array = np.lib.format.read_array(file, allow_pickle=False)  # np.load would take archives as well
+    if array.ndim not in (2, 3) or 0 in array.shape:
+        raise InputError(f"{path} holds an array of shape {array.shape}; H x W or H x W x C is needed")
+    return array
 
 
 def _first_line(error: Exception) -> str:

@@ -72,13 +72,46 @@ def test_what_255_means(tmp_path, masks, options, classes, labels):
     assert [found["a"], found["b"]] == labels
 
 
+def test_every_format_in_one_folder(tmp_path):
+    pixels = rng.integers(0, 256, (4, 6, 3)).astype(np.uint8)
+    masks = {"jpg": [[0, 255]], "npy": [[255, 0]], "png": [[0, 0]], "tiff": [[255, 255]]}
+    for kind, mask in masks.items():
+        labels = np.tile(np.array(mask, np.uint8), (4, 3))
+        images, other = tmp_path / "images", tmp_path / "masks"
+        images.mkdir(exist_ok=True)
+        other.mkdir(exist_ok=True)
+        if kind == "npy":
+            np.save(images / "npy.npy", pixels.astype(np.uint16) * 257)
+            np.save(other / "npy.npy", labels)
+        elif kind == "tiff":
+            tifffile.imwrite(images / "tiff.tiff", pixels.astype(np.uint16) * 257, photometric="rgb")
+            tifffile.imwrite(other / "tiff.tif", labels.astype(np.uint16))
+        else:
+            save(images / f"{kind}.{kind}", pixels)
+            save(other / f"{kind}.png", labels)
+    data = read_folder(tmp_path)
+    found = {sample.name: sample for sample in data.train + data.test}
+    assert (data.classes, data.channels) == (2, 3)
+    assert {name: sample.image.dtype.name for name, sample in found.items()} == {
+        "jpg": "uint8", "npy": "uint16", "png": "uint8", "tiff": "uint16"}  # fmt: skip
+    assert {name: sample.labels[0, :2].tolist() for name, sample in found.items()} == {
+        name: [value // 255 for value in mask[0]] for name, mask in masks.items()
+    }
+    (tmp_path / "masks" / "jpg.png").unlink()
+    save(tmp_path / "masks" / "jpg.jpg", labels)
+    assert problems(tmp_path) == [
+        "masks/jpg.jpg does not belong here: masks are files in .png .tif .tiff .npy",
+        "images/jpg.jpg has no mask: masks/jpg.png (or .tif) is missing",
+    ]
+
+
 def test_folders_that_are_not_there(tmp_path):
     assert problems(tmp_path / "none") == [f"there is no folder {tmp_path / 'none'}"]
     assert problems(tmp_path) == [f"{tmp_path} has no subfolder images", f"{tmp_path} has no subfolder masks"]
     (tmp_path / "images").mkdir()
     assert problems(tmp_path) == [f"{tmp_path} has no subfolder masks"]
     (tmp_path / "masks").mkdir()
-    assert problems(tmp_path) == ["images holds no image (.png .tif .tiff .jpg .jpeg)"]
+    assert problems(tmp_path) == ["images holds no image (.png .tif .tiff .jpg .jpeg .npy)"]
 
 
 def test_every_problem_is_told_at_once(tmp_path):
@@ -103,7 +136,7 @@ def test_every_problem_is_told_at_once(tmp_path):
         "masks/orphan.tif has no image: images/orphan.* is missing",
         "masks/sizes.png is 2 x 2 pixels, its image 3 x 2; they must be equal",
         "images/twice.tif and twice.png have the same name; one of them must go",
-        "images/notes.txt does not belong here: images are files in .png .tif .tiff .jpg .jpeg",
+        "images/notes.txt does not belong here: images are files in .png .tif .tiff .jpg .jpeg .npy",
         "masks/float.tif holds float32 numbers; a mask holds integers, the class indices",
         "images/colour.png has 3 channels, images/good.png 1; all must have the same number",
     ):

@@ -54,6 +54,35 @@ def test_read_tiff(tmp_path, array, options, expected):
     assert np.array_equal(image, expected)
 
 
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (GREY, GREY[:, :, None]),
+        (GREY.astype(">u2") * 200, GREY[:, :, None].astype(np.uint16) * 200),
+        (np.asfortranarray(COLOUR), COLOUR),
+        (GREY / 255, GREY[:, :, None] / 255),
+        (ALPHA, ALPHA),  # channels of any meaning
+        (GREY > 99, (GREY[:, :, None] > 99).astype(np.uint8)),
+    ],
+)
+def test_read_npy(tmp_path, array, expected):
+    np.save(tmp_path / "a.npy", array)
+    image = read_image(tmp_path / "a.npy")
+    assert image.dtype == expected.dtype
+    assert image.dtype.isnative
+    assert np.array_equal(image, expected)
+
+
+@pytest.mark.parametrize("array", [GREY, COLOUR])
+def test_read_jpeg(tmp_path, array):
+    smooth = np.zeros_like(array)
+    smooth[...] = 20 * np.arange(7, dtype=np.uint8).reshape(7, *[1] * (array.ndim - 2))
+    Image.fromarray(smooth).save(tmp_path / "a.jpg", quality=100)
+    image = read_image(tmp_path / "a.jpg")
+    assert (image.dtype, image.shape) == (np.uint8, (5, 7, 1 if array.ndim == 2 else 3))
+    assert abs(image.astype(int) - smooth.reshape(image.shape)).max() <= 2  # lossy
+
+
 def test_a_compression_that_only_pillow_knows(tmp_path):
     Image.fromarray(COLOUR).save(tmp_path / "a.tif", compression="tiff_lzw")
     assert np.array_equal(read_image(tmp_path / "a.tif"), COLOUR)
@@ -81,6 +110,9 @@ def test_read_mask(tmp_path):
         assert np.array_equal(mask, expected)
     tifffile.imwrite(tmp_path / "signed.tif", GREY.astype(np.int32) - 9)
     assert read_mask(tmp_path / "signed.tif").min() == GREY.min() - 9.0
+    for array in (GREY, GREY[:, :, None].astype(np.int64), GREY > 99):
+        np.save(tmp_path / "mask.npy", array)
+        assert np.array_equal(read_mask(tmp_path / "mask.npy"), array.reshape(GREY.shape))
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
@@ -94,7 +126,25 @@ def test_what_cannot_be_read_is_named(tmp_path):
     tifffile.imwrite(tmp_path / "float.tif", GREY.astype(np.float32))
     tifffile.imwrite(tmp_path / "nan.tif", np.full((5, 7), np.nan))
     tifffile.imwrite(tmp_path / "complex.tif", np.full((5, 7), 1j))
+    np.save(tmp_path / "whole.npy", GREY)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "whole.npy").read_bytes()[:-1])
+    np.savez(tmp_path / "archive", GREY)
+    (tmp_path / "archive.npz").rename(tmp_path / "archive.npy")
+    np.save(tmp_path / "object.npy", np.array([[{}]]), allow_pickle=True)
+    np.save(tmp_path / "stack.npy", np.zeros((2, 5, 7, 3)))
+    np.save(tmp_path / "empty.npy", np.zeros((0, 7)))
+    np.save(tmp_path / "text.npy", np.array([["a"]]))
+    np.save(tmp_path / "colour.npy", COLOUR)
+    np.save(tmp_path / "float.npy", GREY / 255)
     for read, name, message in (
+        (read_image, "cut.npy", "cannot be read as an image: "),
+        (read_image, "archive.npy", "cannot be read as an image: "),
+        (read_image, "object.npy", "cannot be read as an image: "),
+        (read_image, "stack.npy", r"an array of shape \(2, 5, 7, 3\); H x W or H x W x C is needed"),
+        (read_mask, "empty.npy", r"an array of shape \(0, 7\); H x W or H x W x C is needed"),
+        (read_image, "text.npy", "has dtype <U1"),
+        (read_mask, "colour.npy", "is a colour image"),
+        (read_mask, "float.npy", "holds float64 numbers"),
         (read_image, "none.png", "there is no file"),
         (read_image, "", "there is no file"),
         (read_image, "cut.png", "cannot be read as an image: "),

@@ -18,9 +18,9 @@ Train a U-Net to label every pixel of an image.
 Without FOLDER it learns the embedded example, nuclei under a fluorescence microscope: on three quadrants of a 512 x 512
 image, tested on the fourth beside the best that one intensity threshold can do there.
 
-FOLDER/images holds PNG, TIFF or JPEG files, grey or colour; FOLDER/masks a PNG or TIFF of the same name and size for
-each. The values of a mask are class indices 0, 1, 2, ...; 255 is void and counts nowhere. If all masks together hold 0
-and 255 and nothing else, 255 is class 1. Some of the images are held out for the test (--validation)."""
+FOLDER/images holds PNG, TIFF, JPEG or NPY files, grey or colour; FOLDER/masks a PNG, TIFF or NPY of the same name and
+size for each. The values of a mask are class indices 0, 1, 2, ...; 255 is void and counts nowhere. If all masks
+together hold 0 and 255 and nothing else, 255 is class 1. Some of the images are held out for the test (--validation)."""
 
 TRAIN_EXAMPLES = """\
 examples:
