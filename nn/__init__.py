@@ -49,6 +49,7 @@ from .models import FCN, VGG, Autoencoder, DeconvNet, FCN8s, FCN16s, FCN32s, LeN
 from .module import Module, ModuleList
 from .optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from .optimizer import Optimizer, clip_grad_norm_
+from .scenery import scenes
 from .summary import Summary, summary
 from .tensor import Parameter, Tensor, enable_grad, inference_mode, is_grad_enabled, no_grad
 from .trainer import Step, TrainingError
@@ -133,6 +134,7 @@ __all__ = [
     "read_folder",
     "register_model",
     "save",
+    "scenes",
     "schedules",
     "summary",
     "to_pytorch",

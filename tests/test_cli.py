@@ -86,6 +86,23 @@ def test_train_on_a_folder(capsys, there):
     assert (there / "o" / "preview.png").is_file()
 
 
+def test_train_on_scenes(capsys, there):
+    assert main(["train", "--data", "scenes", *QUICK, "--classes", "3", "--test", "0.1"]) == 0
+    out = capsys.readouterr().out
+    assert "40 drawn scenes: 28 images to train, 8 for validation, 4 for the test; 3 classes" in out
+    assert tomllib.loads((there / "runs" / "scenes" / "config.toml").read_text())["data"] == "scenes"
+    assert (there / "runs" / "scenes" / "preview.png").is_file()
+    assert main(["train", "--resume", "runs/scenes"]) == 0
+    for arguments, told in (
+        (["--data", "scenes", "--quadrant", "1"], "quadrant is for training on the embedded nuclei"),
+        (["--data", "scenes", "--classes", "9"], "scenes: classes is 9; it must be 2 to 7"),
+        (["--data", "cells"], "data is 'cells'; it must be nuclei or scenes"),
+        (["x", "--data", "scenes"], "data is scenes; leave it out to train on a folder"),
+    ):
+        capsys.readouterr()
+        assert refused(capsys, "train", *arguments) == [f"upconv: {told}"]
+
+
 def test_problems_are_one_line_each(capsys, there):
     data = there / "data"
     folder(data)
@@ -98,7 +115,7 @@ def test_problems_are_one_line_each(capsys, there):
     assert "b.png cannot be read as an image" in lines[1]
     assert refused(capsys, "train", "none") == ["upconv: there is no folder none"]
     assert refused(capsys, "train", "--steps", "0", "--crop", "5") == ["upconv: steps is 0; it must be 1 or more"]
-    assert refused(capsys, "train", "--classes", "3") == ["upconv: classes is for training on a folder"]
+    assert refused(capsys, "train", "--classes", "3") == ["upconv: classes is for training on a folder or scenes"]
     assert refused(capsys, "train", "x", "--quadrant", "3") == [
         "upconv: quadrant is for training on the embedded nuclei"
     ]

@@ -33,7 +33,7 @@ def test_a_count_is_an_integer(value):
 def test_what_goes_with_what():
     for options, told in (
         ({"quadrant": 1, "folder": "x"}, "quadrant is for training on the embedded nuclei"),
-        ({"validation": 0.1}, "validation is for training on a folder"),
+        ({"validation": 0.1}, "validation is for training on a folder or scenes"),
     ):
         with pytest.raises(InputError, match=told):
             Source(**options)

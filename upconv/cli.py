@@ -102,12 +102,12 @@ def _resolved(arguments: argparse.Namespace) -> tuple[Source, Settings, Network]
 
 
 def _data(source: Source, settings: Settings) -> Data:
-    from upconv.nn import data, folder
+    from upconv.nn import data, folder, scenery
 
-    chosen = {name: value for name, value in asdict(source).items() if value is not None}
-    if source.folder is None:
-        return data.nuclei(**chosen)
-    return folder.read_folder(**chosen, seed=settings.seed)
+    chosen = {name: value for name, value in asdict(source).items() if value is not None and name != "data"}
+    if source.folder is not None:
+        return folder.read_folder(**chosen, seed=settings.seed)
+    return scenery.scenes(**chosen, seed=settings.seed) if source.data == "scenes" else data.nuclei(**chosen)
 
 
 def _saved(result: Result) -> str:

@@ -20,12 +20,15 @@ image, tested on the fourth beside the best that one intensity threshold can do 
 
 FOLDER/images holds PNG, TIFF, JPEG or NPY files, grey or colour; FOLDER/masks a PNG, TIFF or NPY of the same name and
 size for each. The values of a mask are class indices 0, 1, 2, ...; 255 is void and counts nowhere. If all masks
-together hold 0 and 255 and nothing else, 255 is class 1. Some of the images are held out for the test (--validation)."""
+together hold 0 and 255 and nothing else, 255 is class 1. Some of the images are held out for the test (--validation).
+
+With --data scenes it learns pictures that are drawn: shapes of several classes before a texture."""
 
 TRAIN_EXAMPLES = """\
 examples:
   upconv train
   upconv train --quadrant 0 --output runs/quadrant0
+  upconv train --data scenes --classes 7
   upconv train my_images --steps 1000 --width 32 --crop 256
   upconv train my_images --optimizer sgd --lr 0.01 --elastic 10 --class-weights balanced --early-stopping 5
   upconv train my_images --config settings.toml --seed 1

@@ -165,16 +165,19 @@ class Network(Checked):
 
 @dataclass(frozen=True)
 class Source(Checked):
-    """The images of `upconv train`: the embedded nuclei or a folder, and which part is held out."""
+    """The images of `upconv train`: the embedded nuclei, drawn scenes or a folder, and which part is held out."""
 
     folder: str | None = setting(None, PATH, "labelled images (default: the embedded nuclei)")
+    data: str | None = setting(None, among("nuclei", "scenes"), "what there is without a folder; default: nuclei")
     quadrant: int | None = setting(None, Rule(int, "0, 1, 2 or 3", range(4).__contains__), "nuclei: to test on (3)")
-    validation: float | None = setting(None, SHARE, "folder: the share of images held out (0.2)")
-    test: float | None = setting(None, SHARE, "folder: a further share, by which nothing is chosen; default: none")
-    classes: int | None = setting(None, CLASSES, "folder: number of classes; default: as the masks say")
+    validation: float | None = setting(None, SHARE, "folder, scenes: the share of images held out (0.2)")
+    test: float | None = setting(None, SHARE, "folder, scenes: a further share to choose nothing by; default: none")
+    classes: int | None = setting(None, CLASSES, "folder, scenes: how many; default: as the masks say, and 5")
 
     def _together(self) -> list[str]:
-        nuclei = self.folder is None
+        if self.folder is not None and self.data is not None:
+            return [f"data is {self.data}; leave it out to train on a folder"]
+        nuclei = self.folder is None and self.data in (None, "nuclei")
         others = ("validation", "test", "classes") if nuclei else ("quadrant",)
-        where = "a folder" if nuclei else "the embedded nuclei"
+        where = "a folder or scenes" if nuclei else "the embedded nuclei"
         return [f"{name} is for training on {where}" for name in others if getattr(self, name) is not None]
