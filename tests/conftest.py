@@ -83,8 +83,20 @@ def traced():
     op.trace.remove(note)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.name == "test_every_kernel_ran")  # last
+    for item in items:
+        if float64_in_foreign_vectors(item):
+            item.add_marker(pytest.mark.slow)
+
+
+def float64_in_foreign_vectors(item):
+    """Kernels of no machine's own: compiling them for every run took minutes."""
+    values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    foreign = {*machine.KINDS} - {machine.native().name}
+    wide = any(value is np.float64 for value in values)
+    return wide and any(isinstance(value, str) and value in foreign for value in values)
 
 
 def pytest_collection_finish(session):
