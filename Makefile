@@ -34,7 +34,7 @@ test-slow: .venv/ready ## run the sweeps that `make test` leaves out
 	@echo "Running the long sweeps."
 	@$(BIN)/python -m pytest -m slow
 
-test-pytorch: .venv/ready ## compare operators and networks with PyTorch, which must be in .venv (under a minute)
+test-pytorch: .venv/ready ## compare operators and networks with PyTorch, which must be in .venv (about a minute)
 	@$(BIN)/python -c "import torch" || { echo "PyTorch is not in .venv: $(BIN)/pip install torch" >&2; exit 1; }
 	@echo "Comparing every operator and its gradients with PyTorch, and networks that go there and back."
 	@$(BIN)/python -m pytest -m pytorch tests/test_pytorch.py tests/test_pytorch_networks.py

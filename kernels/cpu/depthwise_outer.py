@@ -14,6 +14,7 @@ from numba.extending import intrinsic
 from ..layout import Array
 from ..window import Pair, Sides
 from . import machine
+from .depthwise import whole
 from .jit import VIEWS, claim, inlined, kernel
 from .parallel import run, strided
 from .vector import Words
@@ -105,13 +106,6 @@ def _tile(dtype: np.dtype, lanes: int, dense: bool, masked: bool) -> Any:
 
 
 @inlined
-def whole(before, stride, reach, length, start, stop):  # type: ignore[no-untyped-def]
-    """The outputs in start..stop whose first tap, at i stride - before, and last, `reach` behind it, lie in the map."""
-    begin = min(max(start, (before + stride - 1) // stride), stop)
-    return begin, max(begin, min(stop, (length - 1 - reach + before) // stride + 1))
-
-
-@inlined
 def inside(at, step, length):  # type: ignore[no-untyped-def]
     """For each of the taps at, at + step, ...: a place in the map, its own where it is there; which sum it is part of.
 
@@ -141,7 +135,7 @@ def outer(dtype: np.dtype, lanes: int) -> Any:
         shared = stride[1] == dilation[1]
         x_line, x_step = stride[0] * x[2], stride[1] * x[3]
         most = max(1, CHUNK // (width * channels * SIZE))
-        left, right = whole(before[1], stride[1], 2 * dilation[1], map_size[1], 0, width)
+        left, right = whole(-before[1], stride[1], 2 * dilation[1], map_size[1], 0, width)
         split = claim(work)
         while split < count:
             total = sums + split * PLACES * PLACES * z_step
@@ -149,7 +143,7 @@ def outer(dtype: np.dtype, lanes: int) -> Any:
             line, stop = split * images * height // count, (split + 1) * images * height // count
             while line < stop:
                 n, i = line // height, line % height
-                low, high = whole(before[0], stride[0], 2 * dilation[0], map_size[0], i, min(height, i + stop - line))
+                low, high = whole(-before[0], stride[0], 2 * dilation[0], map_size[0], i, min(height, i + stop - line))
                 lines = min(most, high - low) if low == i and high > low else 1
                 rows, kept = inside(i * stride[0] - before[0], dilation[0], map_size[0])
                 j = 0

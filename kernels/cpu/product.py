@@ -92,7 +92,7 @@ def compiled(shape: tile.Tile) -> Any:
                     else:
                         offset[t] = a * dilation[0] * x[2] + b * dilation[1] * x[3] + done * SIZE
                 rectified = rectify and done + now >= channels
-                light = kh * kw * now <= LIGHT
+                light = 0 < kh * kw * now <= LIGHT
                 few = distant and not patched and LINE <= now * SIZE <= 2 * LINE
                 for step_number in range(tiles * (last - first)):  # a tile's pixels, read once, meet all filters
                     t, panel = step_number // (last - first), first + step_number % (last - first)

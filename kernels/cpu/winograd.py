@@ -138,7 +138,7 @@ def as_it_is(weight: Array, shape: tile.Tile) -> tuple[int, ...]:
 def in_panels(weight: Array, shape: tile.Tile) -> tuple[Any, tuple[int, ...]]:
     """The same of a copy in panels that lie in memory as they are read: of a packed weight, which keeps it.
 
-    To transform filters from there takes a third of the time.
+    512 to 512 channels on 16 x 16 pixels take two thirds of the time.
     """
     if not is_packed(weight):
         return None, as_it_is(weight, shape)
