@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from kernel_cases import DTYPES, EDGES, FORMATS, arranged, integers, plane, same_bits
 
@@ -53,8 +53,15 @@ def assert_close(actual, expected, rows, columns, x):
     assert (np.abs(actual - expected) <= bound).all()
 
 
+CUBIC = {"mode": "bicubic", "align_corners": False}
+
+
 @settings(max_examples=300)
 @given(interpolations(), seeds, dtypes, formats)
+@example(  # Keys' kernel at distances just below 2, where its sum cancels
+    ((1, 1, 32, 33), CUBIC | {"size": (5, 1)}, CUBIC | {"output_size": (5, 1), "scales": (None, None)}),
+    *(np.random.default_rng(1), np.float64, "contiguous"),
+)
 def test_interpolation_and_its_gradient(case, rng, dtype, format):
     shape, given, normal = case
     x = arranged(rng.standard_normal(shape).astype(dtype), format)

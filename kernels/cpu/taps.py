@@ -83,9 +83,8 @@ def _positions(inputs: int, outputs: int, scale: float | None, align_corners: bo
 def _cubic(t: Array) -> Array:
     """Keys' kernel with a = -0.75 at distances 1 + t, t, 1 - t, 2 - t."""
     a = -0.75
-    far = [((a * d - 5 * a) * d + 8 * a) * d - 4 * a for d in (1 + t, 2 - t)]
     near = [((a + 2) * d - (a + 3)) * d * d + 1 for d in (t, 1 - t)]
-    return np.stack([far[0], *near, far[1]], axis=1)
+    return np.stack([a * t * (1 - t) ** 2, *near, a * (1 - t) * t**2], axis=1)
 
 
 @dataclass(frozen=True, eq=False)

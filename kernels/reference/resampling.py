@@ -10,12 +10,12 @@ Scales = tuple[float | None, float | None]
 def keys(distance: Array) -> Array:
     """Keys' cubic kernel with a = -3/4: what a pixel so far away weighs.
 
-    (a + 2) d^3 - (a + 3) d^2 + 1 up to 1, a d^3 - 5a d^2 + 8a d - 4a up to 2.
-    Source: Keys 1981, equation 15, which has it for a = -1/2.
+    (a + 2) d^3 - (a + 3) d^2 + 1 up to 1, a d^3 - 5a d^2 + 8a d - 4a = a (d - 1) (d - 2)^2 up to 2: its product loses
+    no digits where the sum cancels. Source: Keys 1981, equation 15, which has it for a = -1/2.
     """
     a, d = -0.75, np.abs(distance)
     near = (a + 2) * d**3 - (a + 3) * d**2 + 1
-    far = a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
+    far = a * (d - 1) * (d - 2) ** 2
     return np.where(d <= 1, near, np.where(d < 2, far, 0))
 
 
