@@ -28,7 +28,7 @@ demo: .venv/ready ## train a U-Net on the embedded image of nuclei, then predict
 
 test: .venv/ready ## run the tests
 	@echo "Testing (some minutes; kernels are compiled at their first use)."
-	@$(BIN)/python -m pytest -m "not slow and not pytorch"
+	@$(BIN)/python -m pytest -m "not slow and not pytorch" --numprocesses 2 --dist loadgroup
 
 test-slow: .venv/ready ## run the sweeps that `make test` leaves out
 	@echo "Running the long sweeps."

@@ -87,6 +87,8 @@ def traced():
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.name == "test_every_kernel_ran")  # last
     for item in items:
+        together = "the tests of kernels" if item.path.name in KERNEL_TESTS else item.path.name
+        item.add_marker(pytest.mark.xdist_group(together))  # one process, which counts the kernels that ran
         if float64_in_foreign_vectors(item):
             item.add_marker(pytest.mark.slow)
 
