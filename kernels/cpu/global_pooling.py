@@ -11,7 +11,8 @@ from .channels import block, staged, window_largest
 from .jit import VIEWS, claim, integers, kernel
 from .parallel import SMALL, run, strided
 from .stream import write
-from .sums import column_loop, folded, row_loop
+from .sum_loops import column_loop, row_loop
+from .sums import folded
 
 PARTS = 32  # of all planes together, each summed alone. It sets the order of the sums, so it must not depend on threads
 INDEX = np.dtype(np.int64)
