@@ -42,12 +42,14 @@ def nothing(*arguments: Any, **parameters: Any) -> str:
 class Variant:
     """One way to compute an operator.
 
+    run: computes it. It may give back how to do so again, a function (outputs, *arguments) for arrays of the same
+    shapes and strides that plans nothing and keeps none of these; a call like this one will use it.
     refuses: why it cannot serve a case, None where it can; describe: what it would use for one; declines: why it leaves
     a case that it could serve to those after it unless it is asked for by name, None where it does not.
     """
 
     name: str
-    run: Callable[..., None]
+    run: Callable[..., Callable[..., None] | None]
     refuses: Callable[..., str | None] = never
     describe: Callable[..., str] = nothing
     declines: Callable[..., str | None] = never
@@ -89,19 +91,24 @@ class Op:
         return Variant("reference", self._run_reference)
 
     def prepare(self, *args: Any, **kwargs: Any) -> tuple[Case, Variant]:
-        """Validate and choose, or remember."""
+        """Validate and choose."""
+        case, variant, _ = self._remember(args, kwargs)
+        return case, variant
+
+    def _remember(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Case, Variant, Known | None]:
+        """Validate and choose, unless that is known."""
         like = likeness(args, kwargs) if self.by_shape else None
         if like is not None:
             before = self.known.get(like)
             if before is not None:
-                return before.renewed(args, kwargs), before.variant
+                return before.renewed(args, kwargs), before.variant, before
         case, variant = self._prepare(*args, **kwargs)
         remembered = None if like is None else known(case, variant, args, kwargs)
         if remembered is not None:
             if len(self.known) >= MOST:
                 self.known.clear()
             self.known[like] = remembered
-        return case, variant
+        return case, variant, remembered
 
     def _prepare(self, *args: Any, **kwargs: Any) -> tuple[Case, Variant]:
         case = self.rule(*args, **kwargs)
@@ -114,7 +121,7 @@ class Op:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Validate, allocate, choose, run; give back the output, or a tuple of several."""
-        case, variant = self.prepare(*args, **kwargs)
+        case, variant, remembered = self._remember(args, kwargs)
         if case.answer is not None:
             return case.answer
         arguments = list(case.arguments)
@@ -129,7 +136,12 @@ class Op:
         for hook in trace:
             hook(self, variant, case, results)
         if any(result.size for result in results):
-            variant.run(results, *arguments, **case.parameters)
+            if remembered is None or case.out is not None:  # which may lie anywhere
+                variant.run(results, *arguments, **case.parameters)
+            elif remembered.again is None:
+                remembered.again = variant.run(results, *arguments, **case.parameters)
+            else:
+                remembered.again(results, *arguments)
         for position, (result, output) in enumerate(zip(results, case.outputs, strict=True)):
             if position == 0 and case.out is not None:
                 if not np.may_share_memory(result, case.out):

@@ -221,8 +221,8 @@ def test_special_values_reach_their_windows_and_no_others(case, rng, dtype, form
 
 
 def test_a_bad_weight_spoils_no_pixel_that_its_tap_does_not_reach():
-    """In groups of few channels taps outside the map are left out."""
-    x, weight = np.ones((1, 3, 4, 5)), np.ones((3, 1, 3, 3))
+    """In groups of a few channels taps outside the map are left out."""
+    x, weight = np.ones((1, 6, 4, 5)), np.ones((6, 2, 3, 3))
     weight[1, 0, 0, 0] = np.nan
     y = kernels.conv2d(x, weight, padding=1, groups=3)
     assert kernels.explain(kernels.conv2d, x, weight, padding=1, groups=3).variant == "grouped"
@@ -232,7 +232,7 @@ def test_a_bad_weight_spoils_no_pixel_that_its_tap_does_not_reach():
     grad = np.ones(y.shape)
     grad[0, 2, 0, 0] = np.nan
     spoiled = np.zeros(weight.shape, bool)
-    spoiled[2, 0, 1:, 1:] = True
+    spoiled[2, :, 1:, 1:] = True
     dw = kernels.conv2d_weight(x, weight.shape, grad, padding=1, groups=3)
     np.testing.assert_array_equal(np.isnan(dw), spoiled)
 

@@ -10,6 +10,7 @@ from kernel_cases import integers
 from benchmarks.calls import draw
 from upconv import kernels
 from upconv.kernels import known
+from upconv.kernels.cpu import correlation, grouped
 from upconv.kernels.op import OPERATORS
 
 REMEMBERING = [name for name, op in OPERATORS.items() if op.by_shape]
@@ -159,3 +160,25 @@ def test_no_remembered_rule_looks_at_numbers(name, rng):
 
 def test_the_convolutions_are_remembered():
     assert len([name for name in REMEMBERING if name.startswith("conv")]) == 6
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("name", ["conv2d", "conv2d_input", "conv_transpose2d", "conv_transpose2d_input"])
+def test_a_call_like_an_earlier_one_plans_nothing(monkeypatch, rng, name, groups):
+    function, shape = getattr(kernels, name), (1, 4, 5, 6)
+    weight = integers(rng, (4, 4 // groups, 3, 3), np.float32)
+
+    def called():
+        x = integers(rng, shape, np.float32)
+        arguments = (shape, weight, x) if name.endswith("_input") else (x, weight)
+        options = {"padding": 1, "groups": groups}
+        expected = function(*arguments, **options, algorithm="reference")
+        np.testing.assert_array_equal(function(*arguments, **options), expected)
+
+    called()
+    for module in (correlation, grouped):
+        monkeypatch.delattr(module, "plan")
+    called()
+    function.op.known.clear()
+    with pytest.raises(NameError, match="plan"):
+        called()

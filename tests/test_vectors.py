@@ -9,7 +9,7 @@ from kernel_cases import DTYPES, arranged, integers, same_bits
 
 from upconv import kernels
 from upconv.kernels import reference
-from upconv.kernels.cpu import depthwise, dots, grouped, machine, single, tile
+from upconv.kernels.cpu import depthwise, dots, group_plan, machine, single, tile
 
 PADDED = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 
@@ -80,10 +80,11 @@ def test_depthwise_tiles_are_exact_at_their_edges(vectors, dtype):
         ((3, 3), {"padding": ((2, 2), (3, 3)), "dilation": (2, 3)}),
         ((5, 2), {"padding": ((2, 2), (1, 0))}),
     ]
+    band, far = 2 + group_plan.BAND, group_plan.EDGED  # maps with a side beyond that are not copied
     for channels in (lanes, 2 * lanes + 1):
-        for more, (kernel, geometry) in product((0, 1, 2 + grouped.BAND), windows):
+        for more, (kernel, geometry) in product([(0, 0), (1, 1), (band, band), (0, far), (far, 1)], windows):
             given = PADDED | geometry | {"groups": channels}
-            x = integers(rng, (2, channels, *(2 + more + side for side in tile)), dtype)
+            x = integers(rng, (2, channels, *(2 + a + side for a, side in zip(more, tile, strict=True))), dtype)
             weight, bias = integers(rng, (channels, 1, *kernel), dtype), integers(rng, (channels,), dtype)
             expected = reference.conv2d(x, weight, bias, **given, activation="relu")
             what = f"{channels} channels, {x.shape[2]} x {x.shape[3]} pixels, {kernel[0]} x {kernel[1]}, {geometry}"

@@ -11,7 +11,7 @@ from typing import Any
 from ..layout import Array, Shape
 from ..window import Pair, Window
 from . import machine, tile
-from .correlation import correlate
+from .correlation import Again, correlate
 from .gradient import correlate_weight
 from .phases import phased, whole
 
@@ -25,10 +25,11 @@ def direct(
     groups: int,
     activation: str | None,
     **window: Any,
-) -> None:
+) -> Again:
     """conv2d: one correlation."""
     geometry = Window(weight.shape[2:], **window)
-    correlate(whole, outputs[0], x, weight, geometry, groups, bias, activation)
+    again = correlate(whole, outputs[0], x, weight, geometry, groups, bias, activation)
+    return lambda outputs, x, weight, bias: again(outputs[0], x, weight, bias)
 
 
 def transpose(
@@ -41,15 +42,17 @@ def transpose(
     activation: str | None,
     output_padding: Pair = (0, 0),
     **window: Any,
-) -> None:
+) -> Again:
     """conv_transpose2d, the input gradient of a convolution."""
     geometry = Window(weight.shape[2:], **window)
-    correlate(phased, outputs[0], x, weight, geometry, groups, bias, activation)
+    again = correlate(phased, outputs[0], x, weight, geometry, groups, bias, activation)
+    return lambda outputs, x, weight, bias: again(outputs[0], x, weight, bias)
 
 
-def direct_input(outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> None:
+def direct_input(outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> Again:
     """conv2d_input: the transposed convolution of the gradient."""
-    transpose(outputs, grad, weight, None, activation=None, **parameters)
+    again = transpose(outputs, grad, weight, None, activation=None, **parameters)
+    return lambda outputs, shape, weight, grad: again(outputs, grad, weight, None)
 
 
 def direct_weight(outputs: list[Array], x: Array, shape: Shape, grad: Array, **parameters: Any) -> None:
@@ -57,9 +60,10 @@ def direct_weight(outputs: list[Array], x: Array, shape: Shape, grad: Array, **p
     correlate_weight(outputs[0], x, grad, **parameters)
 
 
-def transpose_input(outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> None:
+def transpose_input(outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> Again:
     """conv_transpose2d_input: the convolution of the gradient."""
-    direct(outputs, grad, weight, None, activation=None, **parameters)
+    again = direct(outputs, grad, weight, None, activation=None, **parameters)
+    return lambda outputs, shape, weight, grad: again(outputs, grad, weight, None)
 
 
 def transpose_weight(outputs: list[Array], x: Array, shape: Shape, grad: Array, **parameters: Any) -> None:

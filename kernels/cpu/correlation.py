@@ -89,8 +89,7 @@ class Plan:
     dilation: Pair
     scratch: int
     small: bool  # not worth a second thread
-    no_bias: Array  # zeros, and their address
-    no_bias_address: int
+    no_bias: Array  # zeros
 
 
 @lru_cache(maxsize=1024)
@@ -188,7 +187,6 @@ def plan(
         scratch=scratch,
         small=flops < SMALL_FLOPS,
         no_bias=zeros,
-        no_bias_address=zeros.ctypes.data,
     )
 
 
@@ -196,6 +194,11 @@ def evenly_spaced(x: Array) -> bool:
     """True where the pixels of all rows and images are the same distance apart."""
     n, _, h, w = x.shape
     return (h == 1 or x.strides[2] == w * x.strides[3]) and (n == 1 or x.strides[0] == h * w * x.strides[3])
+
+
+# Computes again, planning nothing, in other arrays of the same shapes and strides: (y, x, weight, bias) here, what a
+# variant is called with (`op.Variant`) in the modules of those.
+Again = Callable[..., None]
 
 
 def correlate(
@@ -207,10 +210,8 @@ def correlate(
     groups: int,
     bias: Array | None,
     activation: str | None,
-) -> None:
+) -> Again:
     """Compute the correlations that `cut` gives for these shapes: all parts of y, of the channels-last map x."""
-    if not y.size:
-        return
     x_shape, y_shape = x.shape, y.shape
     even = evenly_spaced(x) and evenly_spaced(y)
     if window.pointwise and even and x_shape[2:] == y_shape[2:]:  # one row, whatever its length, fills its tiles
@@ -218,30 +219,32 @@ def correlate(
         x_shape, y_shape = (1, c, 1, n * h * w), (1, y_shape[1], 1, n * h * w)
     shapes = x_shape, x.strides[3], y_shape, y.strides, weight.shape, weight.strides
     made = plan(cut, machine.vectors(), x.dtype, *shapes, window, groups)
-    channels, _, chunk, _ = made.sizes
-    columns = made.shape.columns
-    _weights, weights = packed_panels(weight, made.order, made.packed, made.packing, channels, chunk, columns)
-    biases = made.no_bias_address
-    if bias is not None:
-        per_group = bias.reshape(groups, -1)
-        _biases = np.resize(per_group, made.no_bias.shape) if groups == 1 else made.no_bias.copy()
-        _biases[:, : per_group.shape[1]] = per_group
-        biases = _biases.ctypes.data
-    run(
-        compiled(made.shape),
-        len(made.items),
-        made.address,
-        strided(x),
-        y.ctypes.data,
-        weights,
-        biases,
-        x_shape[2:],
-        made.stride,
-        made.dilation,
-        made.sizes,
-        made.room,
-        made.spare,
-        (made.merged, activation == "relu", far(x.nbytes)),
-        scratch=made.scratch,
-        small=made.small,
-    )
+    kernel, items = compiled(made.shape), len(made.items)
+    packing = made.order, made.packed, made.packing, made.sizes[0], made.sizes[2], made.shape.columns
+    between = strided(x)[1:]
+    geometry = x_shape[2:], made.stride, made.dilation, made.sizes, made.room, made.spare
+    flags = made.merged, activation == "relu", far(x.nbytes)
+
+    def again(y: Array, x: Array, weight: Array, bias: Array | None) -> None:
+        _weights, weights = packed_panels(weight, *packing)
+        biases = made.no_bias if bias is None else filled_up(bias, made.no_bias)
+        source = x.ctypes.data, *between
+        arguments = made.address, source, y.ctypes.data, weights, biases.ctypes.data, *geometry, flags
+        run(kernel, items, *arguments, scratch=made.scratch, small=made.small)
+
+    again(y, x, weight, bias)
+    return again
+
+
+def filled_up(bias: Array, zeros: Array) -> Array:
+    """The biases of groups of filters, a row each, as many as in `zeros`.
+
+    Those of a single group are repeated: phases of a row are filters of one correlation.
+    """
+    if bias.size == zeros.size and bias.flags.c_contiguous:
+        return bias
+    if len(zeros) == 1:
+        return np.resize(bias, zeros.shape)
+    rows, biases = bias.reshape(len(zeros), -1), zeros.copy()
+    biases[:, : rows.shape[1]] = rows
+    return biases

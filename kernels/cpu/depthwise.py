@@ -1,7 +1,8 @@
 """Depthwise convolution: one channel and one filter in a group, so that every vector of channels stands by itself.
 
 A tile is some rows and pixels of the result, of one vector of channels; what it loads meets several rows of taps. At
-the edges of the map taps outside are left out, by tiles of one row or one pixel.
+the edges of the map taps outside are left out, by tiles of one row or one pixel; small maps, which have many, are
+copied with their padding instead.
 """
 
 from functools import cache
@@ -15,6 +16,7 @@ from . import machine
 from .channels import end_tap, first_tap
 from .group_tile import ITEM, PART
 from .jit import claim, inlined, integers, kernel
+from .patches import gather
 from .vector import Words
 
 ROWS = 4  # of a tile
@@ -47,6 +49,7 @@ def _tile(dtype: np.dtype, lanes: int, rows: int, pixels: int, masked: bool) -> 
             bias, y, y_row, y_step, count, blocks, channels, rectify = words.unpacked(arguments[2])
             which = words.below(channels) if masked else None
             last = builder.sub(count, words.integer(pixels))
+            beside = [builder.mul(x_step, words.integer(p)) for p in range(pixels)]
 
             def steps(start: Any, step: Any, count: int) -> list[Any]:
                 places = [start]
@@ -68,8 +71,9 @@ def _tile(dtype: np.dtype, lanes: int, rows: int, pixels: int, masked: bool) -> 
                         total = list(sums)
                         factor = [words.load(builder.add(each, by)) for each in factors]
                         for r, row in enumerate(inputs):
-                            for p, place in enumerate(steps(builder.add(row, at), x_step, pixels)):
-                                value = load(place)
+                            here = builder.add(row, at)
+                            for p in range(pixels):
+                                value = load(builder.add(here, beside[p]) if p else here)
                                 for k in range(count):
                                     if 0 <= r - k < rows:
                                         mine = (r - k) * pixels + p
@@ -139,14 +143,14 @@ def product(dtype: np.dtype, lanes: int, pixels: int) -> Any:
     shapes = (ROWS, pixels), (ROWS, 1), (1, 2 * pixels), (1, 1)
     main, column, flat, single = (_tile(dtype, lanes, *shape, False) for shape in shapes)
     flat_rest, single_rest = (_tile(dtype, lanes, 1, many, True) for many in (pixels, 1))
+    copy_patch = gather(dtype)
     SIZE, LANES, PIXELS = dtype.itemsize, lanes, pixels
 
     @kernel(f"depthwise-{dtype}x{lanes}")
     def depthwise(  # type: ignore[no-untyped-def]
         work, scratch, count, items, parts, x, y, weight, w_step, bias, map_size, numbers, stride, dilation, flags
     ):
-        channels, (rectify, prefetch) = numbers[0], flags
-        x_row, x_step, tap = dilation[0] * x[2], stride[1] * x[3], dilation[1] * x[3]
+        channels, (rectify, prefetch, pitch) = numbers[0], flags
         number = claim(work)
         while number < count:
             item = integers(items + number * 8 * ITEM, ITEM)
@@ -160,6 +164,16 @@ def product(dtype: np.dtype, lanes: int, pixels: int) -> Any:
             # The columns and rows whose taps all lie in the map.
             begin, end = whole(left, stride[1], (kw - 1) * dilation[1], map_size[1], 0, width)
             low, high = whole(top, stride[0], (kh - 1) * dilation[0], map_size[0], item[2], item[3])
+            source, line, pixel = x[0] + item[1] * x[1] + c, x[2], x[3]
+            if pitch > 0:
+                lines = top + item[2] * stride[0], (item[3] - item[2] - 1) * stride[0] + (kh - 1) * dilation[0] + 1
+                columns = left, (width - 1) * stride[1] + (kw - 1) * dilation[1] + 1
+                copied = blocks * LANES + rest, (source, 0, line, pixel), map_size, (0, 1)
+                copy_patch(scratch, pitch, copied[0], copied[1], copied[2], copied[3], lines, columns)
+                low, high, begin, end = item[2], item[3], 0, width
+                line, pixel = columns[1] * pitch, pitch
+                source = scratch - lines[0] * line - left * pixel
+            x_row, x_step, tap = dilation[0] * line, stride[1] * pixel, dilation[1] * pixel
             shared = stride[0] == dilation[0] and high - low >= ROWS
             i = item[2]
             while i < item[3]:
@@ -170,7 +184,7 @@ def product(dtype: np.dtype, lanes: int, pixels: int) -> Any:
                 if i < low or i >= high:
                     u = first_tap(row, dilation[0], kh)
                     tall = end_tap(row, dilation[0], kh, map_size[0]) - u
-                source = x[0] + item[1] * x[1] + (row + u * dilation[0]) * x[2] + c
+                first_row = source + (row + u * dilation[0]) * line
                 target = y + start + item[1] * yn + i * yh + c
                 taps = weight + item[4] * w_step + first + u * down
                 j = 0
@@ -184,7 +198,7 @@ def product(dtype: np.dtype, lanes: int, pixels: int) -> Any:
                     if not inside:
                         v = first_tap(at, dilation[1], kw)
                         broad = end_tap(at, dilation[1], kw, map_size[1]) - v
-                    here, there, by = source + (at + v * dilation[1]) * x[3], target + j * yw, taps + v * right
+                    here, there, by = first_row + (at + v * dilation[1]) * pixel, target + j * yw, taps + v * right
                     places, weights = (here, x_row, x_step, tap, prefetch), (tall, broad, by, down, right, w_step)
                     if blocks > 0:
                         results = (bias + c, there, yh, yw, some, blocks, 0, rectify)

@@ -216,7 +216,7 @@ def product(dtype: np.dtype, lanes: int, ins: int, outs: int) -> Any:
         flags,
     ):
         filters, channels = numbers
-        rectify, prefetch = flags
+        rectify, prefetch, _ = flags
         xw, tap = stride[1] * x[3], dilation[1] * x[3]
         zeros, rows = scratch, scratch + READ * SIZE
         nothing = view(zeros, READ)

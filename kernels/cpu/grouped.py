@@ -1,8 +1,5 @@
 """Convolution in groups of few channels, depthwise included, without a loop over the groups."""
 
-from dataclasses import dataclass
-from functools import lru_cache
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,105 +7,17 @@ import numpy as np
 from ..layout import Array, Shape
 from ..window import Pair, Sides, Window
 from . import depthwise, depthwise_outer, machine
-from .correlation import Cut, Filters, Part
+from .correlation import Again, Cut, Filters, filled_up
 from .group_outer import outer
-from .group_tile import ITEM, PART, product
-from .packing import PACKED, packed_panels
-from .parallel import balanced, run, strided
+from .group_plan import SMALL_FLOPS, plan
+from .group_tile import product
+from .packing import packed_panels
+from .parallel import run, strided
 from .phases import phased, whole
 
 LOADS = 4  # vectors of channels that one vector of filters may see
 STRETCH = 16 * 1024  # bytes of the gradient that stay in the level-1 cache while all taps meet them
-FAR = 16 * 2**20  # bytes of x and y from which on prefetching them gains: a third at 32 MiB, while it cost a tenth at 8
-NEAR = 2 * 2**20  # the same for depthwise ones: a tenth at 3 MiB, while it cost as much at 0.4
-SMALL_FLOPS = 2_000_000  # that one thread does before a second one helps: about 20 microseconds
-ITEMS = 32  # pieces of work to aim at, so that threads finish together
-BAND = 8  # rows of a piece of a depthwise convolution, or a multiple: its tiles have several
-SHORT = 16  # rows of a map that is not cut in bands: 14 rows took two thirds longer in two
-LEAST = 8  # pieces to have of one, if need be by cutting its channels
 SPLITS = 16  # partial sums of a weight gradient. It sets the order of the sums, so it must not depend on the threads
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to compute correlations of one geometry."""
-
-    items: Array
-    parts: Array
-    packing: Array  # a row for each vector of filters
-    order: tuple[Any, ...]  # of packed weights: plans in which it is the same pack alike
-    addresses: tuple[int, int]  # of items and parts
-    stride: Pair
-    dilation: Pair
-    packed: int  # bytes of a vector of packed filters
-    no_bias: Array
-    far: bool
-    small: bool  # not worth a second thread
-
-
-@lru_cache(maxsize=1024)
-def _plan(
-    cut: Cut,
-    lanes: int,
-    dtype: np.dtype,
-    x_shape: Shape,
-    y_shape: Shape,
-    y_strides: Shape,
-    filters: Filters,
-    shape: Shape,
-    window: Window,
-    groups: int,
-) -> Plan:
-    """Plan the correlations that `cut` gives; filters: where the weights lie, `shape` being theirs."""
-    size, (kh, kw) = dtype.itemsize, window.kernel
-    outs = y_shape[1] // groups
-    ins = x_shape[1] // groups
-    step = ins * lanes * size
-    parts, stride, dilation = cut(size, y_shape, y_strides, shape, (0, 0, kw * step, step), window, groups)
-
-    def row(part: Part) -> tuple[int, ...]:
-        return (
-            *(part.shape[3], part.start, *part.strides, *part.origin, *part.taps),
-            *(part.filters.start, *part.filters.strides[2:]),
-        )
-
-    rows = y_shape[0] * sum(part.shape[2] for part in parts)
-    vectors = -(-groups * outs // lanes)
-    most, together = max(1, rows // ITEMS), vectors
-    if ins == outs == 1:
-        most = max(BAND, most // BAND * BAND)
-        most = SHORT if max(part.shape[2] for part in parts) <= SHORT else most
-        bands = y_shape[0] * sum(-(-part.shape[2] // most) for part in parts)
-        together = max(1, vectors * bands // LEAST)
-    items = [
-        (number, image, *lines, *channels)
-        for number, part in enumerate(parts)
-        for image in range(part.shape[0])
-        for lines in balanced(part.shape[2], most)
-        for channels in balanced(vectors, min(vectors, together))
-    ]
-    items.sort(key=lambda item: (item[1], item[2], item[0]))  # the parts of some rows read the same
-    flops = sum(2 * part.shape[0] * part.shape[1] * part.shape[2] * part.shape[3] * window.taps for part in parts)
-    packing = [
-        (0, 0, vector, vectors, groups * outs, filters.inner, filters.jump, kh, kw, *filters.strides)
-        for vector in range(vectors)
-    ]
-    item_table = np.array(items, np.int64).reshape(-1, ITEM)
-    part_table = np.array([row(part) for part in parts], np.int64).reshape(-1, PART)
-    packing_table = np.array(packing, np.int64).reshape(-1, PACKED)
-    return Plan(
-        item_table,
-        part_table,
-        packing_table,
-        ("grouped", lanes, ins, packing_table.tobytes()),
-        (item_table.ctypes.data, part_table.ctypes.data),
-        stride=stride,
-        dilation=dilation,
-        packed=kh * kw * step,
-        no_bias=np.zeros(vectors * lanes, dtype),
-        far=size * (prod(x_shape) + prod(y_shape)) > (NEAR if ins == outs == 1 else FAR),
-        small=flops * ins < SMALL_FLOPS,
-    )
 
 
 def correlate(
@@ -121,40 +30,28 @@ def correlate(
     groups: int,
     bias: Array | None,
     activation: str | None,
-) -> None:
+) -> Again:
     """Compute the correlations that `cut` gives for a weight whose `filters` lie as they say."""
-    if not y.size:
-        return
     lanes = machine.vectors().lanes(x.dtype)
-    made = _plan(cut, lanes, x.dtype, x.shape, y.shape, y.strides, filters, weight.shape, window, groups)
+    made = plan(cut, lanes, x.dtype, x.shape, y.shape, y.strides, filters, weight.shape, window, groups)
     ins, outs = x.shape[1] // groups, y.shape[1] // groups
-    items, parts = made.addresses
-    size = len(made.packing) * made.packed
-    _weights, weights = packed_panels(weight, made.order, size, made.packing, ins, ins, lanes)
-    biases = made.no_bias
-    if bias is not None:
-        biases = made.no_bias.copy()
-        biases[: bias.size] = bias
     one = ins == outs == 1
-    compiled = depthwise.product(x.dtype, lanes, depthwise.pixels()) if one else product(x.dtype, lanes, ins, outs)
-    run(
-        compiled,
-        len(made.items),
-        items,
-        parts,
-        strided(x),
-        y.ctypes.data,
-        weights,
-        made.packed,
-        biases.ctypes.data,
-        x.shape[2:],
-        (y.shape[1], x.shape[1]),
-        made.stride,
-        made.dilation,
-        (int(activation == "relu"), int(made.far)),
-        scratch=16 * window.kernel[0] + LOADS * lanes * x.itemsize,
-        small=made.small,
-    )
+    kernel = depthwise.product(x.dtype, lanes, depthwise.pixels()) if one else product(x.dtype, lanes, ins, outs)
+    count, between = len(made.items), strided(x)[1:]
+    packing = made.order, len(made.packing) * made.packed, made.packing, ins, ins, lanes
+    flags = int(activation == "relu"), int(made.far), made.apart
+    geometry = x.shape[2:], (y.shape[1], x.shape[1]), made.stride, made.dilation, flags
+    scratch = max(made.patch, 16 * window.kernel[0] + LOADS * lanes * x.itemsize)
+
+    def again(y: Array, x: Array, weight: Array, bias: Array | None) -> None:
+        _weights, weights = packed_panels(weight, *packing)
+        biases = made.no_bias if bias is None else filled_up(bias, made.no_bias)
+        source = x.ctypes.data, *between
+        arguments = *made.addresses, source, y.ctypes.data, weights, made.packed, biases.ctypes.data, *geometry
+        run(kernel, count, *arguments, scratch=scratch, small=made.small)
+
+    again(y, x, weight, bias)
+    return again
 
 
 def correlate_weight(
@@ -202,10 +99,11 @@ def convolve(
     groups: int,
     activation: str | None,
     **window: Any,
-) -> None:
+) -> Again:
     """conv2d."""
-    filters = Filters(0, weight.strides, 0, weight.shape[0])
-    correlate(whole, outputs[0], x, weight, filters, Window(weight.shape[2:], **window), groups, bias, activation)
+    filters, geometry = Filters(0, weight.strides, 0, weight.shape[0]), Window(weight.shape[2:], **window)
+    again = correlate(whole, outputs[0], x, weight, filters, geometry, groups, bias, activation)
+    return lambda outputs, x, weight, bias: again(outputs[0], x, weight, bias)
 
 
 def transpose(
@@ -218,17 +116,20 @@ def transpose(
     activation: str | None,
     output_padding: Pair = (0, 0),
     **window: Any,
-) -> None:
+) -> Again:
     """conv_transpose2d."""
     per_channel, per_filter, *between = weight.strides
     jump = weight.shape[0] // groups * per_channel  # to the filters of the next group
     filters = Filters(0, (per_filter, per_channel, *between), 0, weight.shape[1], jump)
-    correlate(phased, outputs[0], x, weight, filters, Window(weight.shape[2:], **window), groups, bias, activation)
+    geometry = Window(weight.shape[2:], **window)
+    again = correlate(phased, outputs[0], x, weight, filters, geometry, groups, bias, activation)
+    return lambda outputs, x, weight, bias: again(outputs[0], x, weight, bias)
 
 
-def convolve_input(outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> None:
+def convolve_input(outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> Again:
     """conv2d_input: the transposed convolution of the gradient."""
-    transpose(outputs, grad, weight, None, activation=None, **parameters)
+    again = transpose(outputs, grad, weight, None, activation=None, **parameters)
+    return lambda outputs, shape, weight, grad: again(outputs, grad, weight, None)
 
 
 def convolve_weight(outputs: list[Array], x: Array, shape: Shape, grad: Array, **parameters: Any) -> None:
@@ -236,9 +137,10 @@ def convolve_weight(outputs: list[Array], x: Array, shape: Shape, grad: Array, *
     correlate_weight(outputs[0], x, grad, **parameters)
 
 
-def transpose_input(outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> None:
+def transpose_input(outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> Again:
     """conv_transpose2d_input: the convolution of the gradient."""
-    convolve(outputs, grad, weight, None, activation=None, **parameters)
+    again = convolve(outputs, grad, weight, None, activation=None, **parameters)
+    return lambda outputs, shape, weight, grad: again(outputs, grad, weight, None)
 
 
 def transpose_weight(outputs: list[Array], x: Array, shape: Shape, grad: Array, **parameters: Any) -> None:
