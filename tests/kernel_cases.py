@@ -1,10 +1,12 @@
 """What the kernels' tests share: numbers, memory formats, windows, and a call of any operator."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from benchmarks.calls import draw, function
@@ -16,6 +18,26 @@ FORMATS = ("contiguous", "channels_last", "slice", "spread", "reversed", "turned
 
 # One less than, equal to and one more than the vectors and the tiles of every instruction set.
 EDGES = (2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33)
+
+
+@contextmanager
+def planned(*plans, **constants):
+    """Plans made with other constants: of each module, by the last part of its name; plans: the functions that plan."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module, values in constants.items():
+            for name, value in values.items():
+                patch.setattr(f"upconv.kernels.cpu.{module}.{name}", value)
+        forget(plans)
+        yield
+    forget(plans)
+
+
+def forget(plans):
+    """Plan anew, calls of known shapes too."""
+    for plan in plans:
+        plan.cache_clear()
+    for op in OPERATORS.values():
+        op.known.clear()
 
 
 def integers(rng, shape, dtype=np.float64):

@@ -1,40 +1,41 @@
 """The six sides of convolution against the reference: exact in small integers, within a bound in real numbers."""
 
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DTYPES, FORMATS, REPEATED, Convolution, arranged, convolutions, integers, same_bits, shortened
+from kernel_cases import (
+    DTYPES,
+    FORMATS,
+    REPEATED,
+    Convolution,
+    arranged,
+    convolutions,
+    integers,
+    planned,
+    same_bits,
+    shortened,
+)
 
 from upconv import kernels
 from upconv.kernels import reference
-from upconv.kernels.cpu import correlation, gradient, patches
+from upconv.kernels.cpu import correlation, gradient
 
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 dtypes, formats = st.sampled_from(DTYPES), st.sampled_from(FORMATS)
 activations = st.sampled_from((None, "relu"))
 
 
-@contextmanager
 def small_blocks():
     """Plans cut into chunks and blocks so small that small maps have many."""
-    constants = {
-        correlation: {"CHANNELS": 5, "PATCH": 1024, "PIXELS": 8, "ITEMS": 3, "MERGED": 24, "WHOLE": 0},
-        gradient: {"CHANNELS": 5, "FILTERS": 16, "PATCH": 1024, "ITEMS": 3, "MERGED": 24},
-        patches: {"COLUMNS": 5},
-    }
-    plans = correlation.plan, gradient.plan
-    with pytest.MonkeyPatch.context() as patch:
-        for module, values in constants.items():
-            for name, value in values.items():
-                patch.setattr(module, name, value)
-        for plan in plans:
-            plan.cache_clear()
-        yield
-    for plan in plans:
-        plan.cache_clear()
+    return planned(
+        *(correlation.plan, gradient.plan),
+        correlation={"CHANNELS": 5, "PATCH": 1024, "PIXELS": 8, "ITEMS": 3, "MERGED": 24, "WHOLE": 0},
+        gradient={"CHANNELS": 5, "FILTERS": 16, "PATCH": 1024, "ITEMS": 3, "MERGED": 24},
+        patches={"COLUMNS": 5},
+    )
 
 
 def check_all_sides(case, rng, dtype, format, activation=None):

@@ -1,16 +1,16 @@
 """Winograd's convolution and its gradients: within the stated bound of the definition, wherever tiles end."""
 
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kernel_cases import DTYPES, EDGES, FORMATS, Convolution, arranged, shortened
+from kernel_cases import DTYPES, EDGES, FORMATS, Convolution, arranged, planned, shortened
 
 from upconv import kernels
 from upconv.kernels import reference
-from upconv.kernels.cpu import machine, winograd, winograd_weight
+from upconv.kernels.cpu import machine, winograd, winograd_plan, winograd_weight
 from upconv.kernels.cpu.winograd_tiles import tiled
 
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -94,25 +94,14 @@ def cases(draw, dilations=((1, 1), (1, 1), (1, 2), (2, 1), (3, 2), (2, 11))):
     return Convolution(x_shape, (draw(few), x_shape[1], 3, 3), padding=padding, dilation=dilation)
 
 
-@contextmanager
-def planned(**constants):
-    """Plans made with other constants."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in constants.items():
-            patch.setattr(winograd if hasattr(winograd, name) else winograd_weight, name, value)
-        winograd.plan.cache_clear()
-        winograd_weight.plan.cache_clear()
-        yield
-    winograd.plan.cache_clear()
-    winograd_weight.plan.cache_clear()
-
+PLANNERS = winograd_plan.plan, winograd_weight.plan
 
 # One panel's work at a time, in many groups and chunks; and a few tiles at a time with all filters.
 PLANS = {
     "default": {},
-    "by filters": {"RESIDENT": 0, "GROUP": 1, "CHUNK": 0},
-    "by tiles": {"FEW": 0, "RESIDENT": 10**9, "TOGETHER": 1},
-    "parts": {"CHANNELS": 1, "FILTERS": 1, "ITEMS": 1000, "TILES": (1, 2)},
+    "by filters": {"winograd_plan": {"RESIDENT": 0, "GROUP": 1, "CHUNK": 0}},
+    "by tiles": {"winograd_plan": {"FEW": 0, "RESIDENT": 10**9, "TOGETHER": 1, "ITEMS": 1000}},
+    "parts": {"winograd_weight": {"CHANNELS": 1, "FILTERS": 1, "ITEMS": 1000, "TILES": (1, 2)}},
 }
 
 
@@ -168,12 +157,12 @@ def assert_within(actual, expected, size, channels, dtype):
 @settings(max_examples=150)
 @given(cases(), seeds, dtypes, formats, activations, st.sampled_from([*PLANS]))
 def test_errors_stay_within_the_bound(case, rng, dtype, format, activation, plan):
-    with planned(**PLANS[plan]) if plan != "default" else nullcontext():
+    with planned(*PLANNERS, **PLANS[plan]) if plan != "default" else nullcontext():
         check(case, rng, dtype, format, activation)
 
 
 def check_any_vectors(case, rng, dtype, name, plan):
-    with pytest.MonkeyPatch.context() as patch, planned(**PLANS[plan]):
+    with pytest.MonkeyPatch.context() as patch, planned(*PLANNERS, **PLANS[plan]):
         patch.setenv("UPCONV_VECTORS", name)
         check(case, rng, dtype)
 
@@ -231,7 +220,7 @@ def test_special_values_spoil_the_tiles_that_read_them_and_no_others(case, rng, 
     weight = abs(rng.standard_normal(case.weight_shape)) + 1
     given = shortened(case.geometry)
     grad = rng.standard_normal(case.y_shape)
-    with planned(**PLANS[plan]):
+    with planned(*PLANNERS, **PLANS[plan]):
         y = kernels.conv2d(x, weight, algorithm="winograd", **given)
         dw = kernels.conv2d_weight(x, weight.shape, grad, algorithm="winograd", **given)
     assert np.isfinite(np.delete(dw, place[1], axis=1)).all()
@@ -254,7 +243,7 @@ def test_the_number_of_threads_changes_no_bit():
     results, gradients = set(), set()
     grad = rng.standard_normal((2, 70, 60, 61), dtype=np.float32)
     for plan in ("by tiles", "by filters"):
-        with planned(**PLANS[plan]):
+        with planned(*PLANNERS, **PLANS[plan]):
             for threads in (1, 2, 5):
                 with kernels.num_threads(threads):
                     results.add(kernels.conv2d(x, weight, padding=1, algorithm="winograd").tobytes())

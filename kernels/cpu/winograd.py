@@ -19,8 +19,6 @@ for, not only its windows.
 Source: Lavin & Gray, "Fast algorithms for convolutional neural networks" (2015).
 """
 
-from dataclasses import dataclass
-from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -29,23 +27,16 @@ import numpy as np
 from ..layout import Array, Shape, plane
 from ..window import Pair, Sides, Window
 from . import machine, tile
-from .machine import LINE
+from .correlation import Again, filled_up
 from .packing import aligned, is_packed, kept, packed_panels
-from .parallel import SMALL_FLOPS, run, strided
+from .parallel import run, strided
 from .winograd_kernels import by_filters, by_tiles, data_kernel, filter_kernel
-from .winograd_tiles import Grid, tiled
-from .winograd_transform import INPUT, POINTS, TAPS, TILE
+from .winograd_plan import plan
+from .winograd_tiles import tiled
+from .winograd_transform import INPUT, TAPS, TILE
 
 ROUNDINGS = 28  # on the way of a number, beside those of the sum over channels
 AMPLIFICATION = 13.3  # the largest of sum over f of |A[f, i]| |G[f, u]| sum over j of |B[j, f]|
-
-TOGETHER = 36  # tiles at a time under all filters: 24 to 96 are as fast, 12 cost a tenth with 256 channels
-ITEMS = 8  # pieces of work to aim at, so that threads finish together
-GROUP = 96  # tiles at a time under one panel of filters, which is transformed for them: 60 to 200 are as fast
-CHUNK = 288 * 1024  # bytes of that panel's U at a time: it shares the level-2 cache with M, which is larger
-FEW = 128  # tiles that are few: twice as many are a fifth faster under all filters, half as many no faster
-SHARED = 4  # panels of filters that are enough for the threads to share
-RESIDENT = 12 * 2**20  # bytes of U that stay in the level-3 cache
 
 # Where the direct sum is faster: measured by `python -m benchmarks choice`, whose numbers are in benchmarks/choice.csv.
 FEWEST = 16  # channels to sum over
@@ -54,80 +45,11 @@ LEAST, LEAST_TURNED = 1000, 12000  # tiles x channels x filters, these rounded u
 FILLED = 0.6  # of the pixels of all tiles: 6 x 6 pixels are 36 of 64
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How to compute one geometry."""
-
-    shape: tile.Tile
-    grid: Grid
-    tiles: int
-    groups: int  # of tiles, for each of which panels of filters are transformed; 0 where they are once
-    items: int
-    panels: int
-    chunk: int  # vectors of channels at a time
-    apart: tuple[int, int, int]  # bytes between the points of V, U, M
-    room: tuple[int, int, int]
-    shared: int  # bytes of all U, or all V
-    scratch: int
-    small: bool  # not worth a second thread
-
-
-def spaced(size: int) -> int:
-    """Bytes between points: a line more, so that they do not fall into the same cache sets."""
-    return -(-size // LINE) * LINE + LINE
-
-
 def error_bound(dtype: np.dtype, channels: int) -> float:
     """The largest error of a sum over `channels`, over max|x| sum |w[k]|."""
     u = np.finfo(dtype).eps / 2
     n = channels + ROUNDINGS
     return float(n * u / (1 - n * u)) * AMPLIFICATION**2
-
-
-@lru_cache(maxsize=1024)
-def plan(vectors: machine.Vectors, dtype: np.dtype, x_shape: Shape, y_shape: Shape, dilation: Pair) -> Plan:
-    """Plan the convolution that gives a map of `y_shape` from one of `x_shape`."""
-    size, (images, filters, height, width), channels = dtype.itemsize, y_shape, x_shape[1]
-    shape = tile.product_tile(vectors, dtype, filters)
-    rows, columns, lanes = shape.rows, shape.columns, shape.lanes
-    grid, tiles = tiled((images, height, width), dilation)
-    blocks, panels, chunks = -(-tiles // rows), -(-filters // columns), -(-channels // lanes)
-    all_filters = POINTS * panels * columns * chunks * lanes * size
-    patch, spare = INPUT * INPUT * chunks * lanes * size, TILE * TILE * lanes * size
-    groups, chunk = 0, chunks
-    if (tiles <= FEW and panels >= SHARED) or all_filters > RESIDENT:
-        groups = items = -(-blocks // max(1, GROUP // rows))
-        chunk = min(chunks, max(1, CHUNK // (POINTS * columns * lanes * size)))
-    else:
-        items = min(blocks, max(ITEMS, -(-blocks // max(1, TOGETHER // rows))))
-    together = -(-blocks // items) * rows  # tiles
-    apart = (
-        spaced(together * chunks * lanes * size),
-        spaced(chunk * lanes * columns * size),
-        spaced(together * columns * size),
-    )
-    products = POINTS * apart[2]
-    if groups:
-        room = POINTS * apart[1], products, TAPS * TAPS * lanes * lanes * size
-        shared = groups * POINTS * apart[0]
-        items = groups * panels
-    else:
-        room = POINTS * apart[0], products, patch
-        shared = panels * POINTS * apart[1]
-    return Plan(
-        shape,
-        grid,
-        tiles,
-        groups,
-        items,
-        panels,
-        chunk,
-        apart,
-        room,
-        shared,
-        sum(room) + spare + 2 * LINE,
-        2 * tiles * POINTS * channels * filters < SMALL_FLOPS,
-    )
 
 
 def as_it_is(weight: Array, shape: tile.Tile) -> tuple[int, ...]:
@@ -168,41 +90,47 @@ def correlate(
     dilation: Pair,
     bias: Array | None,
     activation: str | None,
-) -> None:
+) -> Again:
     """y[n,k,i,j] = f(b[k] + sum over c,u,v of w[k,c,u,v] x[n, c, i + top + u d, j + left + v d]).
 
-    origin: (top, left); x is 0 outside its map. given: the weight as the caller has it, perhaps packed.
+    origin: (top, left); x is 0 outside its map. given: the weight as the caller has it, perhaps packed. Gives back how
+    to do so in other arrays, (y, x, weight, given, bias).
     """
-    if not y.size:
-        return
     made = plan(machine.vectors(), x.dtype, x.shape, y.shape, dilation)
-    shape = made.shape
-    biases = np.zeros(made.panels * shape.columns, x.dtype)
-    if bias is not None:
-        biases[: bias.size] = bias
+    shape, small, size = made.shape, made.small, x.itemsize
+    no_bias = np.zeros((1, made.panels * shape.columns), x.dtype)
     geometry = weight.shape[:2], made.grid, origin, dilation, made.tiles
-    data, maps = (strided(x), x.shape[2:]), (strided(y), y.shape[2:])
-    after = biases.ctypes.data, geometry, made.apart, made.room, activation == "relu"
-    patch = INPUT * INPUT * -(-x.shape[1] // shape.lanes) * shape.lanes * x.itemsize
-    if made.groups:
-        _values, shared = aligned(made.shared)
-        blocks = -(-made.tiles // shape.rows)
-        spread = shared, made.apart[0], made.groups, *data, geometry
-        run(data_kernel(shape), blocks, *spread, scratch=patch, small=made.small)
-        _panels, weights = in_panels(weight, shape) if weight is given else (None, as_it_is(weight, shape))
-        panels = shared, made.groups, *maps, weights, made.chunk, *after
-        run(by_filters(shape), made.items, *panels, scratch=made.scratch, small=made.small)
-        return
+    between_x, between_y = strided(x)[1:], strided(y)[1:]
+    sizes = x.shape[2:], y.shape[2:]
+    after = geometry, made.apart, made.room, activation == "relu"
+    patch = INPUT * INPUT * -(-x.shape[1] // shape.lanes) * shape.lanes * size
 
-    def transformed() -> tuple[Array, int]:
-        memory, address = aligned(made.shared)
-        block = TAPS * TAPS * shape.lanes * shape.lanes * x.itemsize
-        arguments = address, made.apart[1], as_it_is(weight, shape)
-        run(filter_kernel(shape), made.panels, *arguments, scratch=block, small=made.small)
-        return memory, address
+    def again(y: Array, x: Array, weight: Array, given: Array, bias: Array | None) -> None:
+        biases = no_bias if bias is None else filled_up(bias, no_bias)
+        data, maps = ((x.ctypes.data, *between_x), sizes[0]), ((y.ctypes.data, *between_y), sizes[1])
+        if made.groups:
+            _values, shared = aligned(made.shared)
+            blocks = -(-made.tiles // shape.rows)
+            spread = shared, made.apart[0], made.groups, *data, geometry
+            run(data_kernel(shape), blocks, *spread, scratch=patch, small=small)
+            _panels, weights = in_panels(weight, shape) if weight is given else (None, as_it_is(weight, shape))
+            panels = shared, made.groups, *maps, weights, made.chunk, biases.ctypes.data, *after
+            run(by_filters(shape), made.items, *panels, scratch=made.scratch, small=small)
+            return
 
-    _values, shared = kept(given, ("winograd", shape.name, weight is given), transformed)
-    run(by_tiles(shape), made.items, *data, *maps, shared, *after, scratch=made.scratch, small=made.small)
+        def transformed() -> tuple[Array, int]:
+            memory, address = aligned(made.shared)
+            block = TAPS * TAPS * shape.lanes * shape.lanes * size
+            arguments = address, made.apart[1], as_it_is(weight, shape)
+            run(filter_kernel(shape), made.panels, *arguments, scratch=block, small=small)
+            return memory, address
+
+        _values, shared = kept(given, ("winograd", shape.name, weight is given), transformed)
+        tiles = *data, *maps, shared, biases.ctypes.data, *after
+        run(by_tiles(shape), made.items, *tiles, scratch=made.scratch, small=small)
+
+    again(y, x, weight, given, bias)
+    return again
 
 
 def convolve(
@@ -215,9 +143,11 @@ def convolve(
     dilation: Pair,
     activation: str | None,
     **parameters: Any,
-) -> None:
+) -> Again:
     """conv2d."""
-    correlate(outputs[0], x, weight, weight, (-padding[0][0], -padding[1][0]), dilation, bias, activation)
+    origin = -padding[0][0], -padding[1][0]
+    again = correlate(outputs[0], x, weight, weight, origin, dilation, bias, activation)
+    return lambda outputs, x, weight, bias: again(outputs[0], x, weight, weight, bias)
 
 
 def convolve_input(
@@ -229,11 +159,16 @@ def convolve_input(
     padding: Sides,
     dilation: Pair,
     **parameters: Any,
-) -> None:
+) -> Again:
     """conv2d_input: the convolution of the gradient with the kernels turned round, from filters to channels."""
-    turned = weight.swapaxes(0, 1)[:, :, ::-1, ::-1]
     top, left = (sides[0] - (TAPS - 1) * step for sides, step in zip(padding, dilation, strict=True))
-    correlate(outputs[0], grad, turned, weight, (top, left), dilation, None, None)
+    again = correlate(outputs[0], grad, turned(weight), weight, (top, left), dilation, None, None)
+    return lambda outputs, shape, weight, grad: again(outputs[0], grad, turned(weight), weight, None)
+
+
+def turned(weight: Array) -> Array:
+    """The kernels turned round, from filters to channels."""
+    return weight.swapaxes(0, 1)[:, :, ::-1, ::-1]
 
 
 def refuses(first: Any, weight: Array, *arguments: Any, stride: Pair, groups: int, **parameters: Any) -> str | None:

@@ -24,7 +24,8 @@ from .machine import LINE
 from .outer_tile import outer_tile
 from .packing import aligned
 from .parallel import SMALL_FLOPS, run, strided
-from .winograd import error_bound, refuses_shape, spaced
+from .winograd import error_bound, refuses_shape
+from .winograd_plan import spaced
 from .winograd_sums import add_kernel, sum_kernel
 from .winograd_tiles import Grid, tiled
 from .winograd_transform import INPUT, POINTS
