@@ -41,7 +41,7 @@ AMPLIFICATION = 13.3  # the largest of sum over f of |A[f, i]| |G[f, u]| sum ove
 # Where the direct sum is faster: measured by `python -m benchmarks choice`, whose numbers are in benchmarks/choice.csv.
 FEWEST = 16  # channels to sum over
 LEAST_TILES, MANY = 4, 128  # filters that are transformed in every call: 512 -> 512 at 7 x 7 in 1.4 of the time
-LEAST, LEAST_TURNED = 1000, 12000  # tiles x channels x filters, these rounded up to a vector's 16: of both operators
+LEAST = 12000  # tiles x channels x filters, these rounded up to a vector's 16
 FILLED = 0.6  # of the pixels of all tiles: 6 x 6 pixels are 36 of 64
 
 
@@ -191,22 +191,22 @@ def declines(x: Array, weight: Array, *arguments: Any, padding: Sides, dilation:
     """Of `convolve`."""
     window = Window((TAPS, TAPS), (1, 1), padding, dilation)
     pixels = x.shape[0], *window.output_size(plane(x.shape))
-    return _declines(weight, weight.shape[1], weight.shape[0], pixels, dilation, LEAST)
+    return _declines(weight, weight.shape[1], weight.shape[0], pixels, dilation)
 
 
 def declines_turned(shape: Shape, weight: Array, *arguments: Any, dilation: Pair, **parameters: Any) -> str | None:
     """Of `convolve_input`."""
     pixels = shape[0], *plane(shape)
-    return _declines(weight, weight.shape[0], weight.shape[1], pixels, dilation, LEAST_TURNED)
+    return _declines(weight, weight.shape[0], weight.shape[1], pixels, dilation)
 
 
-def _declines(weight: Array, channels: int, filters: int, pixels: Shape, dilation: Pair, least: int) -> str | None:
+def _declines(weight: Array, channels: int, filters: int, pixels: Shape, dilation: Pair) -> str | None:
     _, tiles = tiled(pixels, dilation)
     if weight.dtype != np.float32:
         return "float64 is for the direct sum's smaller error"
     if channels < FEWEST:
         return f"the direct sum is faster with fewer than {FEWEST} channels"
-    if tiles < LEAST_TILES or tiles * channels * -(-filters // 16) * 16 < least:
+    if tiles < LEAST_TILES or tiles * channels * -(-filters // 16) * 16 < LEAST:
         return f"the direct sum is faster with {tiles} tiles, {channels} channels and {filters} filters"
     if tiles <= LEAST_TILES and filters >= MANY and is_packed(weight):
         return f"the direct sum is faster with {tiles} tiles, for it keeps what it makes of a packed weight"
