@@ -22,6 +22,7 @@ from .data import Data, Sample, nuclei
 from .exchange import export_onnx, from_pytorch, to_pytorch
 from .folder import read_folder
 from .functional import batch_norm, concatenate, crop, dropout, flatten, max_pool2d, unflatten
+from .inference import predict, probabilities
 from .init import manual_seed
 from .io import load, register_model, save
 from .layers import (
@@ -131,6 +132,8 @@ __all__ = [
     "metrics",
     "no_grad",
     "nuclei",
+    "predict",
+    "probabilities",
     "read_folder",
     "register_model",
     "save",

@@ -6,9 +6,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..settings import Settings
-from .data import VOID, Data
-from .evaluation import scores
-from .models import UNet
+from .data import VOID, Data, Sample
+from .inference import predict
 from .module import Module
 from .tensor import no_grad
 
@@ -31,7 +30,7 @@ def check(model: Module, data: Data, settings: Settings) -> None:
     if isinstance(weights, tuple) and len(weights) != data.classes:
         problems.append(f"class_weights are {len(weights)} numbers; there are {data.classes} classes")
     if not problems:
-        problems += _trial(model, data, settings.crop) or _whole(model, data)
+        problems += _trial(model, data, settings.crop) or _whole(model, data.watched[0])
     if problems:
         raise InputError(problems)
 
@@ -51,15 +50,10 @@ def _trial(model: Module, data: Data, crop: int) -> list[str]:
     return []
 
 
-def _whole(model: Module, data: Data) -> list[str]:
-    """What is wrong with the scores of a whole image. A U-Net takes every size, by `probabilities`."""
-    sample = data.watched[0]
+def _whole(model: Module, sample: Sample) -> list[str]:
+    """What keeps the model from predicting a whole image."""
     try:
-        shape = None if isinstance(model, UNet) else scores(model, sample.image).shape[1:]
+        predict(model, sample.image)
     except ValueError as error:
         return [f"{sample.name}: the model cannot predict it as a whole: {error}"]
-    size = sample.labels.shape
-    if shape in (None, size):
-        return []
-    found, needed = (" x ".join(map(str, each)) for each in (shape, size))
-    return [f"{sample.name}: the model gives {found} scores for {needed} pixels"]
+    return []

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from .data import Array
-from .evaluation import scores
 from .files import Pathlike, write
+from .inference import predict
 from .preview import as_png, blank, legend, panels
 from .trainer import Step, Trainer
 
@@ -29,7 +29,7 @@ def progress(path: Pathlike, trainer: Trainer, history: Sequence[Step]) -> None:
     _curves(above.subplots(1, 3), trainer, history)
     for part, sample in zip(below, samples, strict=True):
         axes = part.subplots(1, 3)
-        prediction = scores(trainer.model, sample.image).argmax(0)
+        prediction = predict(trainer.model, sample.image)
         panels(axes, sample.image, sample.labels, prediction, classes)
         axes[0].set_title(sample.name)
         legend(axes[2], sample.labels, prediction, classes)

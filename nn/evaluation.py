@@ -10,30 +10,17 @@ from typing import Any
 import numpy as np
 
 from . import metrics
-from .data import VOID, Array, Data, Sample, normalise
+from .data import VOID, Array, Data, Sample
 from .files import Pathlike, write
-from .functional import softmax
-from .inference import probabilities
-from .models import UNet
+from .inference import predict
 from .module import Module
-from .tensor import no_grad
-
-
-def scores(model: Module, image: Array) -> Array:
-    """P[k, i, j] of every pixel of an H x W x C image: `probabilities` of a U-Net, else the softmax of model(image)."""
-    if isinstance(model, UNet):
-        return probabilities(model, image)
-    model.eval()
-    x = normalise(image)[None].astype(next(model.parameters()).dtype, copy=False)
-    with no_grad():
-        return softmax(model(x)).data[0]
 
 
 def evaluate(model: Module, samples: Sequence[Sample], classes: int) -> Array:
     """The `metrics.confusion` counts over all pixels of these images together; VOID ones count nowhere."""
     counts = np.zeros((classes, classes), np.int64)
     for sample in samples:
-        counts += metrics.confusion(scores(model, sample.image).argmax(0), sample.labels, classes, void=VOID)
+        counts += metrics.confusion(predict(model, sample.image), sample.labels, classes, void=VOID)
     return counts
 
 

@@ -2,111 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from .data import normalise
-from .files import Pathlike, write
+from .data import moments, normalise
 from .functional import softmax
-from .images import InputError, channels, png, read_image
-from .io import load_given
-from .models import UNet
-from .tensor import inference_mode
-
-Array = npt.NDArray[Any]
+from .images import channels
+from .layers import positive
+from .module import Module, evaluating
+from .sight import Sight, sight
+from .tensor import Array, inference_mode
 
 TILE = 1024  # pixels a side that are predicted at a time: memory stays bounded however large the image is
+OnTile = Callable[[int, int], None]  # is told how many tiles are done, and of how many
 
 
-def predict(model: UNet, image: Array) -> Array:
-    """argmax over k of `probabilities`: the class index of every pixel, H x W uint8."""
-    return probabilities(model, image).argmax(axis=0).astype(np.uint8)
+def predict(model: Module, image: Array, *, tile: int = TILE, on_tile: OnTile | None = None) -> Array:
+    """argmax over k of `probabilities`: the class index of every pixel, H x W uint8 (uint16 from 257 classes on).
+
+    Of the probabilities only those of a tile are in memory. Arguments and errors: see `probabilities`.
+
+    >>> import numpy as np
+    >>> from upconv import nn
+    >>> nn.predict(nn.UNet(1, 3, width=2, depth=2, rng=0), np.zeros((21, 34))).shape
+    (21, 34)
+    """
+    plan = planned(model, image, tile)
+    result: Array | None = None
+    for place, scores in _computed(model, plan, on_tile):
+        if result is None:
+            result = np.empty(plan.size, labels_dtype(len(scores)))
+        result[place] = scores.argmax(axis=0)
+    assert result is not None
+    return result
 
 
-def probabilities(model: UNet, image: Array, *, tile: int = TILE) -> Array:
+def probabilities(model: Module, image: Array, *, tile: int = TILE, on_tile: OnTile | None = None) -> Array:
     """P[k, i, j] = softmax over k of model(normalise(image))[k, i, j]: classes x H x W float32.
 
-    image: H x W or H x W x C of any size and dtype, as in its file; it is normalised as in training. It is reflected at
-    its borders to a size that fits the model: for a padded model at the bottom and the right, up to a multiple, for
-    an unpadded one by the margin on each side as well. Images larger than `tile` are computed in tiles that overlap by
-    what a pixel can see, so that the result is that of the whole image (the overlap-tile strategy of Ronneberger et al.
-    2015, figure 2). The model is left in evaluation mode.
-    Raises ValueError for an image with a wrong number of axes or channels, or no pixel.
+    model: any network that gives scores for pixels. image: H x W or H x W x C of any size and dtype, as in its file; it
+    is normalised as in training. It is reflected at its borders to a size that the network takes: at the bottom and the
+    right, and where the scores lack a margin, as an unpadded U-Net's do, by that on each side as well.
+
+    Images larger than `tile` are computed in tiles that overlap by what a score can see (the overlap-tile strategy of
+    Ronneberger et al. 2015, figure 2). That, and how tiles have to lie for strides to meet the same pixels, is read off
+    the network's calls. So the result is that of the whole image; in float32 kernels may add in another order for
+    another size, or choose Winograd, which changes probabilities by 1e-5 at most for scores of usual size. A network
+    whose scores depend on everything, as with global pooling, gets the whole image at once, whatever the tile.
+    on_tile(done, tiles) is called after each.
+
+    Raises ValueError for an image with a wrong number of axes or channels, or no pixel, and for a network that takes no
+    such image or labels no pixels.
     """
+    plan = planned(model, image, tile)
+    result: Array | None = None
+    for place, scores in _computed(model, plan, on_tile):
+        if result is None:
+            result = np.empty((len(scores), *plan.size), np.float32)
+        result[(slice(None), *place)] = scores
+    assert result is not None
+    return result
+
+
+@dataclass(frozen=True)
+class Tile:
+    """Which scores it gives, which rows and columns of the image decide them, and where in their scores they lie."""
+
+    place: tuple[slice, slice]
+    rows: Array
+    columns: Array
+    inside: tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An H x W x C image, and its tiles row by row."""
+
+    image: Any
+    tiles: list[list[Tile]]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        height, width = self.image.shape[:2]
+        return height, width
+
+
+def planned(model: Module, image: Any, tile: int) -> Plan:
+    """The image and its tiles. Raises what `probabilities` raises."""
     image = image[:, :, None] if image.ndim == 2 else image
-    wanted = model.config["in_channels"]
     if image.ndim != 3 or 0 in image.shape:
         raise ValueError(f"predict: image has shape {image.shape}; H x W or H x W x C is needed")
-    if image.shape[2] != wanted:
-        raise ValueError(
-            f"predict: the image has {channels(image.shape[2])}; the model was built for {channels(wanted)}"
-        )
-    if tile < 1:
-        raise ValueError(f"predict: tile is {tile}; a positive number of pixels is needed")
-    model.eval()
-    height, width = image.shape[:2]
-    margin, fitted = model.margin, model.valid_input_size(height, width)
-    ends = [(margin, fit - margin - size) for fit, size in zip(fitted, (height, width), strict=True)]
-    x = np.pad(normalise(image), [(0, 0), *ends], mode="reflect")
-    total = model.output_size(*fitted)
-    result = np.empty((model.config["classes"], *total), np.float32)
-    with inference_mode():
-        for rows, up, down in _tiles(model, total[0], tile):
-            for columns, left, right in _tiles(model, total[1], tile):
-                result[:, rows, columns] = _scores(model, x[:, up, left])[:, down, right]
-    return np.ascontiguousarray(result[:, :height, :width])
+    given = image.shape[2]
+    wanted = getattr(model, "in_channels", given)
+    if given != wanted:
+        raise ValueError(f"predict: the image has {channels(given)}; the model was built for {channels(wanted)}")
+    tile = positive("predict: tile", tile)
+    seen = sight(model, given)
+    across = list(_along(seen, image.shape[1], tile))
+    tiles = [
+        [Tile((rows, columns), above, left, (down, right)) for columns, left, right in across]
+        for rows, above, down in _along(seen, image.shape[0], tile)
+    ]
+    return Plan(image, tiles)
 
 
-def _tiles(model: UNet, total: int, tile: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Along one axis, (where in the result, which pixels of the input decide it, where in their scores it lies)."""
-    multiple = model.multiple
-    # A padded model sees zeros where its input ends, so a tile takes with it all that its pixels can see. In pixels of
-    # the level: 2 for the 3x3s down, 1 for the pool, 2 for the 3x3s up, 1 for the 2x2; at the bottom 2.
-    sight = 8 * multiple if model.padded else 0
-    step = -(-tile // multiple) * multiple
-    for start in range(0, total, step):
-        stop = min(start + step, total)
-        first, last = max(start - sight, 0), min(stop + sight, total)
-        needed = model.valid_input_size(last - first, 1)[0]
-        yield slice(start, stop), slice(first, first + needed), slice(start - first, stop - first)
+def _along(seen: Sight, length: int, tile: int) -> Iterator[tuple[slice, Array, slice]]:
+    """Along one axis, (which scores, which of the image's pixels decide them, where in their scores they lie)."""
+    total = seen.fitted(length + 2 * seen.margin)
+    ends = seen.margin, total - length - seen.margin
+    pixels = np.pad(np.arange(length), ends, mode="reflect")
+    for place, needed, inside in seen.tiles(length, total, tile):
+        yield place, pixels[needed], inside
 
 
-def _scores(model: UNet, x: Array) -> Array:
-    dtype = next(model.parameters()).dtype
-    return softmax(model(x[None].astype(dtype, copy=False))).data[0]
+def _computed(model: Module, plan: Plan, on_tile: OnTile | None) -> Iterator[tuple[tuple[slice, slice], Array]]:
+    """(where in the result, the probabilities there) of each tile."""
+    statistics = moments(plan.image)
+    tiles = [each for row in plan.tiles for each in row]
+    with evaluating(model), inference_mode():
+        for done, each in enumerate(tiles, 1):
+            yield each.place, computed(model, plan.image[np.ix_(each.rows, each.columns)], statistics, each.inside)
+            if on_tile is not None:
+                on_tile(done, len(tiles))
 
 
-def predict_file(model: Pathlike, image: Pathlike, output: Pathlike, probability: Pathlike | None = None) -> Array:
-    """Predict the image in a file with the model in a file; write the mask to the PNG `output`, and return the labels.
+def computed(model: Module, part: Array, statistics: tuple[float, float], inside: tuple[slice, slice]) -> Array:
+    """The probabilities of what is `inside` the scores of a part of an image."""
+    dtype = next((each.dtype for each in model.parameters()), np.dtype(np.float32))
+    x = normalise(part, statistics)[None].astype(dtype, copy=False)
+    scores = softmax(model(x)).data[0][(slice(None), *inside)]
+    wanted = tuple(each.stop - each.start for each in inside)
+    if scores.shape[1:] != wanted:
+        raise ValueError(f"predict: {type(model).__name__} gives {scores.shape[1:]} scores for {wanted} pixels")
+    return scores
 
-    Two classes are written as 0 and 255, more as class indices. probability: a second PNG, 0..255, for the probability
-    of class 1 (two classes) or of the class that was chosen. Both files appear complete or not at all.
-    Raises InputError saying which file cannot be used, and why.
-    """
-    paths = [Path(path) for path in (output, probability) if path is not None]
-    for path in paths:
-        if path.suffix.lower() != ".png":
-            raise InputError(f"{path} must be named .png: masks and probabilities are written as PNG")
-        if not path.parent.is_dir():
-            raise InputError(f"there is no folder {path.parent} to write {path.name} to")
-        if path.resolve() in (Path(image).resolve(), Path(model).resolve()):
-            raise InputError(f"{path} would overwrite what is read; give another --output")
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise InputError(f"{output} cannot be mask and probability at once; give two names")
-    network = load_given(model)
-    if not isinstance(network, UNet):
-        raise InputError(f"{model} holds a {type(network).__name__}; a UNet is needed")
-    pixels, wanted = read_image(image), network.config["in_channels"]
-    if pixels.shape[2] != wanted:
-        raise InputError(f"{image} has {channels(pixels.shape[2])}; {model} was trained on {channels(wanted)}")
-    scores = probabilities(network, pixels)
-    labels = scores.argmax(axis=0).astype(np.uint8)
-    write(output, png(labels * np.uint8(255) if len(scores) == 2 else labels))
-    if probability is not None:
-        chosen = scores[1] if len(scores) == 2 else scores.max(axis=0)
-        write(probability, png(np.rint(chosen * 255).astype(np.uint8)))
-    return labels
+
+def labels_dtype(classes: int) -> np.dtype[Any]:
+    """The smallest integers that hold the indices of so many classes."""
+    return np.min_scalar_type(classes - 1)

@@ -15,9 +15,10 @@ from ..settings import Network, Settings, unknown
 from . import metrics
 from .check import check
 from .data import Array, Data, Sample
-from .evaluation import baseline, evaluate, scores, write_table
+from .evaluation import baseline, evaluate, write_table
 from .files import Pathlike, write
 from .images import png
+from .inference import probabilities
 from .interrupt import Interrupt
 from .loading import Loader
 from .models import UNet
@@ -152,7 +153,7 @@ def _with_files(result: Result, record: Record, data: Data) -> Result:
     write_table(folder / "evaluation.csv", result.counts)
     title = f"{data.title}: {sample.name}, held out, test Dice {metrics.headline(metrics.dice(result.counts)):.3f}"
     picture = folder / "preview.png"
-    preview(picture, sample.image, sample.labels, scores(model, sample.image), title=title)
+    preview(picture, sample.image, sample.labels, probabilities(model, sample.image), title=title)
     return replace(result, model_file=file, preview=picture, image=_image_to_try(sample, folder))
 
 

@@ -306,10 +306,11 @@ def spoilt(**changes):
 
 
 class Own(nn.Module):
-    """One convolution: for 16 x 16 pixels alone, or without padding."""
+    """One convolution: for 16 x 16 pixels alone, without padding, or of stride 2."""
 
     def __init__(self, kind):
-        self.fixed, self.conv = kind == "fixed", nn.Conv2d(1, 2, 3, padding=int(kind == "fixed"), rng=0)
+        self.fixed, padding, stride = kind == "fixed", int(kind != "shrinking"), 1 + (kind == "coarse")
+        self.conv = nn.Conv2d(1, 2, 3, stride, padding, rng=0)
 
     def forward(self, x):
         if self.fixed and x.shape[2:] != (16, 16):
@@ -329,7 +330,7 @@ class Own(nn.Module):
         (lambda: model(in_channels=3), data, {}, "crop is 16, with 1 channels, .* N x 3 x H x W is needed"),
         (lambda: nn.Autoencoder(size=16), data, {}, "the model's scores are 1 x 1 x 16 x 16; 1 x 2 x 16 x 16"),
         (lambda: Own("fixed"), data, {}, "image 2: the model cannot predict it as a whole: 16 x 16 is needed"),
-        (lambda: Own("shrinking"), data, {}, "image 2: the model gives 22 x 22 scores for 24 x 24 pixels"),
+        (lambda: Own("coarse"), data, {}, "image 2: the model cannot .*: Own labels no pixels: .* 2 pixels apart"),
         (lambda: model(classes=5), data, {}, "the model's scores are 1 x 5 x 16 x 16; 1 x 2 x 16 x 16"),
         (model, lambda: Data("", "", (), data().test, 2), {}, "data: there is no image for train"),
         (model, lambda: Data("", "", data().train, (), 2), {}, "data: there is no image for test"),
@@ -342,6 +343,14 @@ def test_what_is_checked_before_training(network, dataset, options, message, mon
     monkeypatch.setattr(training, "Trainer", None)  # not reached
     with pytest.raises(InputError, match=message):
         fit(network(), dataset(), **QUICK | options)
+
+
+@pytest.mark.parametrize("network", [lambda: Own("shrinking"), lambda: nn.SegNet(1, 2, 2, depth=4, rng=0)])
+def test_any_network_that_labels_pixels_is_scored_on_whole_images(network):
+    """One that needs a margin, and one whose pixels are 16 apart at the bottom."""
+    dataset = data()
+    counts = fit(network(), dataset, **QUICK).counts
+    assert counts.sum() == sum((sample.labels != VOID).sum() for sample in dataset.test)
 
 
 def test_a_model_that_cannot_be_saved_is_told_before_training(tmp_path):

@@ -169,7 +169,7 @@ def _report(console: Any, dataset: Data, result: Result) -> None:
 
 def predict(arguments: argparse.Namespace) -> int:
     """`upconv predict`."""
-    from upconv.nn.inference import predict_file
+    from upconv.nn.prediction import predict_file
 
     _set_threads(arguments)
     start = perf_counter()
