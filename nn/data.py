@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
@@ -14,12 +15,28 @@ from ..errors import InputError
 from ..settings import SHARE
 from .tensor import Array
 
+TOGETHER = 2**18  # numbers of an image that are measured together: what that takes of memory stays small
 VOID = 255  # the label of pixels that count nowhere: not in the loss, not in Dice
 
 
 def moments(image: Array) -> tuple[float, float]:
-    """(mean, standard deviation) over all pixels and channels of an image, in float64."""
-    return float(np.mean(image, dtype=np.float64)), float(np.std(image, dtype=np.float64))
+    """(mean, standard deviation) over all pixels and channels of an image, in float64, some rows at a time."""
+    _, mean, variance = measured(image)
+    return mean, math.sqrt(variance)
+
+
+def measured(image: Array) -> tuple[float, float, float]:
+    """(how many numbers, their mean, their variance)."""
+    rows = max(TOGETHER // max(math.prod(image.shape[1:]), 1), 1)
+    parts = [image[start : start + rows] for start in range(0, len(image), rows)]
+    return pooled([(each.size, np.mean(each, dtype=np.float64), np.var(each, dtype=np.float64)) for each in parts])
+
+
+def pooled(parts: Sequence[tuple[float, float, float]]) -> tuple[float, float, float]:
+    """What is `measured` of all parts together: m = sum of n_i m_i / n, v = sum of n_i (v_i + (m_i - m)^2) / n."""
+    total, first = sum(count for count, _, _ in parts), float(parts[0][1])
+    mean = first + math.fsum(count / total * (each - first) for count, each, _ in parts)
+    return total, mean, math.fsum(count / total * (variance + (each - mean) ** 2) for count, each, variance in parts)
 
 
 def normalise(image: Array, statistics: tuple[float, float] | None = None) -> Array:

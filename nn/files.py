@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -15,12 +17,18 @@ def write(path: Pathlike, content: bytes) -> None:
 
     Raises OSError where the disk refuses; then the old file is as it was, and nothing is left beside it.
     """
+    with replacing(path) as beside, beside.open("xb") as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Pathlike) -> Iterator[Path]:
+    """The name of a file to be written beside `path`, whose place it takes at the end; not if anything is raised."""
     path = Path(path)
     beside = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
     try:
-        with beside.open("xb") as file:
-            file.write(content)
-            file.flush()
+        yield beside
+        with beside.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(beside, path)
     finally:

@@ -6,14 +6,53 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
+from .exchange.trace import follow, merged
 from .module import Module, evaluating
 from .tensor import Array, Tensor, inference_mode
-from .views import followed
+from .views import seen
 
 LARGEST = 1024  # pixels a side of the images on which a network is tried
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The tiles along one axis, in rows, one after the other.
+
+    The network is given the image and, reflected, `margin` rows before it and what else is needed to make `total`.
+    Tile i owns own[i] of these rows, and gives scores[i] scores, which begin with its own rows. It is computed from
+    `before` more rows where there is a tile before it, and `after` more where there is one after it.
+    """
+
+    length: int
+    margin: int
+    total: int
+    own: tuple[int, ...]
+    scores: tuple[int, ...]
+    before: int
+    after: int
+
+    @property
+    def pixels(self) -> Array:
+        """Which rows of the image the network is given."""
+        ends = self.margin, self.total - self.length - self.margin
+        return np.pad(np.arange(self.length), ends, mode="reflect")
+
+    def inside(self, i: int) -> slice:
+        """Where the scores of tile i lie among those that it is computed with."""
+        start = self.before if i else 0
+        return slice(start, start + self.scores[i])
+
+    def __iter__(self) -> Iterator[tuple[slice, slice, slice]]:
+        """(which scores a tile gives, which of `pixels` it is computed from, where in its scores they lie)."""
+        start = 0
+        for i, (own, scores) in enumerate(zip(self.own, self.scores, strict=True)):
+            needed = slice(max(start - self.before, 0), min(start + own + self.after, self.total))
+            yield slice(start, start + scores), needed, self.inside(i)
+            start += own
 
 
 @dataclass(frozen=True)
@@ -28,6 +67,7 @@ class Sight:
     takes: Callable[[int], bool]
     least: int
     margin: int
+    classes: int
     period: int = 1
     first: int = 0
     last: int = 0
@@ -41,43 +81,79 @@ class Sight:
                 return rows
         raise ValueError(f"predict: the network takes no image of {start} to {start + self.period - 1} rows")
 
-    def tiles(self, length: int, total: int, tile: int) -> Iterator[tuple[slice, slice, slice]]:
-        """(which scores, which rows of the image decide them, where in their scores they lie), one after the other.
+    def tiling(self, length: int, tile: int) -> Tiling:
+        """The tiles that give `length` scores: `tile` each, or as many more as strides and the overlap need.
 
-        length: how many scores are wanted; total: how many rows there are, a number that the network takes.
+        The last may be larger by the overlap. Tiles begin where strides meet the same pixels as in the whole image, and
+        own at least the rows that their neighbours need of them.
         """
-        step = -(-tile // self.period) * self.period if self.bounded else length
-        for start in range(0, length, step):
-            stop = min(start + step, length)
-            # One period more on each side: the last pixel of a map before a border may lack what enlargement rounds.
-            first = max((start + self.first) // self.period - 1, 0) * self.period
-            rows = self.fitted(stop + self.last + self.period - first) if self.bounded else total
-            if first + rows >= total:
-                first = max(min(first, (total - self.least) // self.period * self.period), 0)
-                rows = total - first
-            yield slice(start, stop), slice(first, first + rows), slice(start - first, stop - first)
+        total = self.fitted(length + 2 * self.margin)
+        if not self.bounded:
+            return Tiling(length, self.margin, total, (total,), (length,), 0, 0)
+        # One period more on each side: the last pixel of a map before a border may lack what enlargement rounds.
+        before = max(1 - self.first // self.period, 0) * self.period
+        after = self.fitted(before + self.last + self.period) - before
+        step = -(-max(tile, self.least, before, after) // self.period) * self.period
+        rest = max(before, after, self.least - before)  # what the last tile owns at least
+        count = max(min(-(-length // step), (total - rest) // step + 1), 1)
+        done = (count - 1) * step
+        others = (step,) * (count - 1)
+        return Tiling(length, self.margin, total, (*others, total - done), (*others, length - done), before, after)
+
+
+_known: WeakKeyDictionary[Module, tuple[Any, Sight]] = WeakKeyDictionary()
 
 
 def sight(model: Module, channels: int) -> Sight:
     """What `model` needs around a score of an image with so many channels, from its calls on the smallest images.
 
-    Raises ValueError where it takes no square image of up to 1024 pixels a side, or gives no scores for pixels.
+    It is kept for as long as the model is made of the same layers. Raises ValueError where the model takes no square
+    image of up to 1024 pixels a side, or gives no scores for pixels.
     """
+    made = channels, _made(model)
+    before = _known.get(model)
+    if before is None or before[0] != made:
+        _known[model] = before = made, _looked(model, channels)
+    return before[1]
+
+
+def _made(model: Module) -> list[Any]:
+    """All that a model's calls may follow from, but for the values of its arrays."""
+
+    def told(value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [told(each) for each in value]
+        if isinstance(value, (Tensor, np.ndarray)):
+            return value.shape, value.dtype
+        return type(value) if isinstance(value, Module) else repr(value)
+
+    return [
+        (name, type(each), {key: told(value) for key, value in vars(each).items() if key != "training"})
+        for name, each in model.named_modules()
+    ]
+
+
+def _looked(model: Module, channels: int) -> Sight:
+    """`sight`, anew."""
     name, dtype = type(model).__name__, next((each.dtype for each in model.parameters()), np.dtype(np.float32))
     if "classes" not in (getattr(model, "config", None) or {"classes": 0}):
         raise ValueError(f"predict: {name} labels no pixels: it has no classes")
+    numbers = np.random.default_rng(0).standard_normal(997).astype(dtype)
     known: dict[int, tuple[int, ...] | ValueError | IndexError] = {}
+    owner = ref(model)  # what is kept for a model must not keep the model
 
-    def blank(side: int) -> Array:
-        return np.zeros((1, channels, side, side), dtype)
+    def drawn(side: int) -> Array:
+        return np.resize(numbers, (1, channels, side, side))
 
     def shape(side: int) -> tuple[int, ...] | ValueError | IndexError:
         if side not in known:
+            model = owner()
+            assert model is not None
             with evaluating(model), inference_mode():
                 try:
-                    known[side] = _shape(model(blank(side)))
+                    known[side] = _shape(model(drawn(side)))
                 except (ValueError, IndexError) as error:
-                    known[side] = error
+                    known[side] = error.with_traceback(None)
         return known[side]
 
     def takes(side: int) -> bool:
@@ -97,20 +173,23 @@ def sight(model: Module, channels: int) -> Sight:
         made = shape(side)
         return isinstance(made, tuple) and len(made) == 4 and side - made[-1] == lost  # no row is lost to rounding
 
-    whole = Sight(fits, least, lost // 2, bounded=False)
+    whole = Sight(fits, least, lost // 2, found[1], bounded=False)
     try:
-        views = followed(model, blank(least))
-        period = math.lcm(*(view.step.numerator for pair in views for view in pair))
-        again = followed(model, blank(least + period))
-    except (ValueError, LookupError):  # Unbounded, or it takes one size alone
-        return whole
-    if again != views:
+        with evaluating(model):
+            run = follow(model, drawn(least))
+            views = seen(run)
+            period = math.lcm(*(view.step.numerator for pair in views for view in pair))
+            again = follow(model, drawn(least + period))
+        merged([run, again])  # raises where numbers follow from the image that no function of ours computed
+        if seen(again) != views:
+            return whole
+    except (ValueError, LookupError):  # Unbounded, Unlike, or it takes one size alone
         return whole
     if any(view.step != 1 for view in views[-1]):
         raise ValueError(f"predict: {name} labels no pixels: its scores are {views[-1][0].step} pixels apart")
     first = math.floor(min(view.first for view in views[-1]))
     last = math.ceil(max(view.last for view in views[-1]))
-    return Sight(fits, least, lost // 2, period, first, last)
+    return Sight(fits, least, lost // 2, found[1], period, first, last)
 
 
 def _shape(scores: Any) -> tuple[int, ...]:

@@ -303,6 +303,11 @@ class Parameter(Tensor):
         self._packed: Packed | None = None
         self._still: inference_mode | None = None  # in which it has been looked at
 
+    def __getstate__(self) -> Any:
+        """What a copy, or another process, gets: all but what kernels have made of the data."""
+        kept = {name: getattr(self, name) for name in Tensor.__slots__ if name != "__weakref__"}
+        return None, {**kept, "_packed": None, "_still": None}
+
     def packed(self) -> Array:
         """The data as a weight that kernels keep rearranged until a byte of it changes."""
         still = _mode.inference

@@ -10,10 +10,8 @@ import numpy as np
 
 from ..kernels.arguments import Arguments
 from ..kernels.window import Window
-from .exchange.trace import Call, Value, follow
+from .exchange.trace import Call, Run, Value
 from .exchange.windows import pooling
-from .module import Module, evaluating
-from .tensor import Array
 
 NUMBERWISE = ("add", "leaky_relu", "mul", "neg", "relu", "sigmoid", "tanh")
 PIXELWISE = (*NUMBERWISE, "batch_norm", "concatenate", "log_softmax", "softmax")
@@ -40,13 +38,11 @@ class View:
 Views = tuple[View, View]
 
 
-def followed(model: Module, images: Array) -> list[Views]:
-    """The views of all maps that `model` makes of `images` in evaluation mode, the result's last.
+def seen(run: Run) -> list[Views]:
+    """The views of all maps of a run, the result's last.
 
-    Raises Unbounded where something is called that is not known to look at a window alone, and what the model raises.
+    Raises Unbounded where something is called that is not known to look at a window alone.
     """
-    with evaluating(model):
-        run = follow(model, images)
     start = View(Fraction(1), Fraction(0), Fraction(0))
     views: dict[str, Views] = {run.input.name: (start, start)}
     for call in run.calls:
