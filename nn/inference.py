@@ -45,8 +45,8 @@ def probabilities(model: Module, image: Any, *, tile: int = TILE, on_tile: OnTil
     network whose scores depend on everything, as with global pooling, gets the whole image at once, whatever the tile.
     on_tile(done, tiles) is called after each.
 
-    A Dask array gives a Dask array (extra `dask`), whose chunks are the tiles. Nothing is computed yet; when it is,
-    the image is read twice, first for its mean and deviation. The weights are those at the time of this call.
+    A Dask array gives a Dask array (extra `dask`) in chunks of a tile, of which nothing is computed yet; but this call
+    reads the image once, for its mean and deviation. The weights are those of now. Some rows of tiles are in memory.
 
     Raises ValueError for an image with a wrong number of axes or channels, no pixel, or pixels that are not finite, and
     for a network that takes no such image or labels no pixels; TypeError for an image of anything but numbers.

@@ -19,17 +19,15 @@ from .tensor import Array, inference_mode
 
 
 def predicted(model: Module, plan: Plan, made: Callable[[Array], Array], like: Array) -> Any:
-    """What is `made`, as a Dask array whose chunks are the tiles of the plan. like: an example of it, of one pixel."""
+    """What is `made`, as a Dask array in chunks of a tile, or less at the end. like: an example of it, of one pixel."""
     array, delayed = require("dask.array", extra="dask"), require("dask", extra="dask").delayed
     image, rows, columns = plan.image, plan.rows, plan.columns
-    statistics = delayed(_statistics)(_measured_chunks(image))
-    # Read anew once they are known: chunks that waited for them would fill the memory.
-    image = require("dask.graph_manipulation", extra="dask").bind(image, statistics)
+    statistics = _moments(image)  # now: in one graph with the tiles, chunks would wait for them and fill the memory
     image = _reflected(array, _reflected(array, image, rows, 0), columns, 1)
     overlap = {axis: (each.before, each.after) if len(each.own) > 1 else 0 for axis, each in enumerate((rows, columns))}
-    return array.map_overlap(
+    result = array.map_overlap(
         partial(_tile, made=made, rows=rows, columns=columns),
-        image.rechunk((rows.own, columns.own, -1)),
+        image.rechunk((rows.own, columns.own, -1), method="tasks"),  # the method p2p waits for all of it
         depth={**overlap, 2: 0},
         boundary="none",
         trim=False,
@@ -41,6 +39,7 @@ def predicted(model: Module, plan: Plan, made: Callable[[Array], Array], like: A
         new_axis=[*range(like.ndim - 2)],
         meta=like[(slice(0),) * like.ndim],
     )
+    return result.rechunk({-2: rows.own[0], -1: columns.own[0]}, method="tasks")  # the last of their size too, for zarr
 
 
 class Still:
@@ -67,18 +66,17 @@ def _tile(
         return made(computed(network.model, part, statistics, inside))
 
 
-def _measured_chunks(image: Any) -> Any:
-    """What is `measured` of each chunk, along a last axis."""
-    single = [(1,) * len(each) for each in image.chunks]
-    return image.map_blocks(
-        lambda part: np.reshape(measured(part), (1, 1, 1, 3)), dtype=float, new_axis=3, chunks=(*single, (3,))
-    )
-
-
-def _statistics(parts: Array) -> tuple[float, float]:
-    """`moments` of the image whose chunks were measured."""
+def _moments(image: Any) -> tuple[float, float]:
+    """The `moments` of the image, a chunk at a time."""
+    single, numbers = [(1,) * len(each) for each in image.chunks], np.empty((0, 0, 0, 0))
+    parts = image.map_blocks(_measured, new_axis=3, chunks=(*single, (3,)), meta=numbers).compute()
     _, mean, variance = pooled(parts.reshape(-1, 3).tolist())
     return finite((mean, math.sqrt(variance)))
+
+
+def _measured(chunk: Array) -> Array:
+    """What is `measured` of a chunk, along a last axis."""
+    return np.reshape(measured(chunk), (1, 1, 1, 3))
 
 
 def _reflected(array: Any, image: Any, tiling: Tiling, axis: int) -> Any:

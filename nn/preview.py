@@ -52,7 +52,7 @@ def panels(axes: Any, image: Array, truth: Array, prediction: Array, classes: in
         ax.set_axis_off()
     axes[0].imshow(displayed(image), cmap="gray")
     axes[0].set_title("image")
-    colours = _colours(classes)
+    colours = class_colours(classes)
     axes[1].imshow(_coloured(truth, {0: "#000000", 1: HIT, VOID: UNKNOWN} if classes == 2 else colours))
     axes[1].set_title("truth")
     states = np.where(truth == VOID, 4, 2 * truth.astype(int) + prediction) if classes == 2 else prediction
@@ -67,7 +67,7 @@ def legend(ax: Any, truth: Array, prediction: Array, classes: int) -> None:
     else:
         present = sorted({*np.unique(truth).tolist(), *np.unique(prediction).tolist()})[:12]
         names = {k: "void" if k == VOID else f"class {k}" for k in present}
-    colours, patch = _colours(classes), require("matplotlib.patches", extra="train").Patch
+    colours, patch = class_colours(classes), require("matplotlib.patches", extra="train").Patch
     keys = [patch(facecolor=colours[k], edgecolor="#444444", label=name) for k, name in names.items()]
     style = {"ncols": 4, "frameon": False, "fontsize": 9, "handlelength": 1.2, "columnspacing": 1.2}
     ax.legend(handles=keys, loc="upper center", bbox_to_anchor=(0.5, -0.01), **style)
@@ -80,7 +80,7 @@ def as_png(figure: Any) -> bytes:
     return content.getvalue()
 
 
-def _colours(classes: int) -> dict[int, Any]:
+def class_colours(classes: int) -> dict[int, Any]:
     """Of the states of a prediction (two classes: 2 truth + prediction, 4 where unknown), or of each class."""
     if classes == 2:
         return {0: "#000000", 1: FALSE, 2: MISSED, 3: HIT, 4: UNKNOWN}
@@ -88,11 +88,24 @@ def _colours(classes: int) -> dict[int, Any]:
     return {k: palette[(2 * k + k // 10) % 20] for k in range(classes)} | {VOID: UNKNOWN}
 
 
-def displayed(image: Array) -> Array:
-    """H x W or H x W x 3 in 0..1, stretched from the 0.5th to the 99.5th percentile; not 1 or 3 channels: the first."""
-    shown = image if image.shape[2] == 3 else image[:, :, 0]
-    low, high = np.percentile(shown, (0.5, 99.5))
+def displayed(image: Array, limits: tuple[float, float] | None = None) -> Array:
+    """H x W or H x W x 3 in 0..1, stretched from the 0.5th to the 99.5th percentile; not 1 or 3 channels: the first.
+
+    limits: what is 0 and what is 1, for a part of an image.
+    """
+    shown = _shown(image)
+    low, high = stretch(image) if limits is None else limits
     return np.clip((shown - low) / ((high - low) or 1.0), 0, 1)
+
+
+def stretch(image: Array) -> tuple[float, float]:
+    """The 0.5th and the 99.5th percentile of what is `displayed`."""
+    low, high = np.percentile(_shown(image), (0.5, 99.5))
+    return float(low), float(high)
+
+
+def _shown(image: Array) -> Array:
+    return image if image.shape[2] == 3 else image[:, :, 0]
 
 
 def _coloured(labels: Array, colours: dict[int, Any]) -> Array:

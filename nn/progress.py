@@ -1,4 +1,4 @@
-"""What is shown while a network trains: a bar on a terminal, a line now and then elsewhere."""
+"""What is shown while a network trains or predicts: a bar on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -68,3 +68,40 @@ class Progress:
 
     def _line(self, text: str) -> None:
         self.console.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+class Tiles:
+    """How much of an image is predicted: a context manager whose `show` is `predict`'s on_tile.
+
+    A bar on a terminal, a line now and then elsewhere; neither where there is one tile alone.
+    """
+
+    def __init__(self, console: Any) -> None:
+        """console: one of rich."""
+        self.console, self.last = console, perf_counter()
+        self.bar: Any = None
+
+    def __enter__(self) -> Self:
+        """Wait for the first tile."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Clear the bar away."""
+        if self.bar:
+            self.bar.stop()
+
+    def show(self, done: int, tiles: int) -> None:
+        """So many tiles are done."""
+        if tiles == 1:
+            return
+        if self.console.is_terminal:
+            if self.bar is None:
+                self.bar = require("rich.progress", extra="train").Progress(console=self.console, transient=True)
+                self.task = self.bar.add_task("tiles", total=tiles)
+                self.bar.start()
+            self.bar.update(self.task, completed=done)
+        elif perf_counter() - self.last > SECONDS:
+            self.last = perf_counter()
+            self.console.print(f"tile {done}/{tiles}", soft_wrap=True, markup=False, highlight=False)

@@ -1,3 +1,4 @@
+import io
 import os
 import re
 import signal
@@ -8,12 +9,14 @@ import tomllib
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 from training_cases import same
 
 import upconv
 from upconv import kernels, nn
 from upconv.cli import main
 from upconv.nn.images import read_image
+from upconv.nn.progress import Tiles
 from upconv.settings import Network, Settings
 
 QUICK = ["--steps", "3", "--width", "2", "--depth", "1", "--crop", "16", "--batch", "1"]
@@ -280,6 +283,31 @@ def test_help_is_quick():
         " sys.exit(any(m in sys.modules for m in ('numpy', 'numba', 'rich')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_predicting_in_tiles_with_an_overlay(capsys, there):
+    nn.save(nn.UNet(1, 2, 2, 1, rng=0), there / "model.safetensors")
+    np.save(there / "image.npy", np.random.default_rng(0).random((70, 90)))
+    command = ["predict", "model.safetensors", "image.npy", "--probability", "all.npy"]
+    assert main([*command, "--overlay", "overlay.png", "--tile", "32"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("image_mask.png: 70 x 90 pixels") and not err
+    assert Image.open("overlay.png").size == (90, 70)
+    expected = nn.probabilities(nn.load("model.safetensors"), np.load("image.npy"), tile=32)
+    np.testing.assert_array_equal(np.load("all.npy"), expected)
+    assert refused(capsys, *command, "--tile", "0") == ["upconv: tile is 0; it must be 1 or more"]
+
+
+def test_tiles_are_shown_where_there_are_several():
+    for terminal, shown in ((True, "100%"), (False, "tile 2/2")):
+        text = io.StringIO()
+        with Tiles(Console(file=text, force_terminal=terminal, width=60)) as tiles:
+            tiles.show(1, 1)
+            assert not text.getvalue()
+            tiles.show(1, 2)
+            tiles.last -= 60
+            tiles.show(2, 2)
+        assert shown in text.getvalue()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals differ")

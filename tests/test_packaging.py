@@ -52,6 +52,8 @@ def test_importing_needs_no_extra():
         "torch",
         "scipy",
         "onnx",
+        "dask",
+        "zarr",
         "cupy",
     ]
     code = f"""
@@ -60,7 +62,7 @@ for name in {optional}:
     sys.modules[name] = None
 import numpy as np
 from upconv import cli, nn
-from upconv.nn import curves, data, folder, images, inference, metrics, prediction, preview, progress, training
+from upconv.nn import curves, data, folder, images, inference, lazy, metrics, overlay, prediction, preview, progress, training
 model = nn.UNet(width=2, depth=1)
 nn.cross_entropy(model(np.ones((1, 1, 4, 4), np.float32)), np.ones((1, 4, 4), np.uint8)).backward()
 """

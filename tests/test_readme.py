@@ -25,7 +25,7 @@ def commands(start):
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: next(filter(None, code.splitlines()[2:])))
 def test_python(code, tmp_path, monkeypatch):
-    for package in ("torch", "safetensors", "onnxruntime"):
+    for package in ("torch", "safetensors", "onnxruntime", "dask"):
         if f"import {package}" in code or (package == "safetensors" and ("nn.save" in code or "nn.load" in code)):
             pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)

@@ -169,12 +169,19 @@ def _report(console: Any, dataset: Data, result: Result) -> None:
 
 def predict(arguments: argparse.Namespace) -> int:
     """`upconv predict`."""
+    from upconv.nn.inference import TILE
     from upconv.nn.prediction import predict_file
+    from upconv.nn.progress import Tiles
 
     _set_threads(arguments)
+    tile = TILE if arguments.tile is None else arguments.tile
+    if tile < 1:
+        raise InputError(f"tile is {tile}; it must be 1 or more")
     start = perf_counter()
     output = arguments.output or arguments.image.with_name(f"{arguments.image.stem}_mask.png")
-    labels = predict_file(arguments.model, arguments.image, output, arguments.probability)
+    files = output, arguments.probability, arguments.overlay
+    with Tiles(require("rich.console", extra="train").Console(stderr=True)) as progress:
+        labels = predict_file(arguments.model, arguments.image, *files, tile=tile, on_tile=progress.show)
     height, width = labels.shape
     print(f"{output}: {height} x {width} pixels, {(labels > 0).mean():.1%} not class 0; {perf_counter() - start:.1f} s")
     return 0

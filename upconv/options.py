@@ -44,12 +44,14 @@ training gives. A TOML file has lines like  lr = 0.001  with the names of the op
 PREDICT = """\
 Label every pixel of an image of any size with a model of `upconv train`.
 
-The mask is an 8-bit PNG: 0 and 255 for two classes, class indices for more."""
+The mask is an 8-bit PNG: 0 and 255 for two classes, class indices for more. Images larger than a tile are computed in
+tiles that overlap as the network needs it, with the result of the whole image, in the memory of one tile."""
 
 PREDICT_EXAMPLES = """\
 examples:
   upconv predict runs/nuclei/model.safetensors runs/nuclei/test_image.png
-  upconv predict model.safetensors cells.tif --output mask.png --probability probability.png"""
+  upconv predict model.safetensors cells.tif --output mask.png --probability probability.png
+  upconv predict model.safetensors slide.tif --tile 512 --overlay overlay.png"""
 
 
 IMPORT = """\
@@ -110,16 +112,20 @@ def parser() -> Parser:
         "predict", help="predict a mask", description=PREDICT, epilog=PREDICT_EXAMPLES, formatter_class=raw
     )
     predict.add_argument("model", type=Path, help="a model.safetensors")
-    predict.add_argument("image", type=Path, help="a PNG, TIFF or JPEG with as many channels as in training")
+    predict.add_argument("image", type=Path, help="a PNG, TIFF, JPEG or NPY with as many channels as in training")
     predict.add_argument(
         "--output", type=Path, metavar="PNG", help="the mask (default: IMAGE_mask.png beside the image)"
     )
     predict.add_argument(
         "--probability",
         type=Path,
-        metavar="PNG",
-        help="write the probability as well, 0..255: of class"
-        " 1 if there are two classes, else of the class that was chosen",
+        metavar="FILE",
+        help="write the probability as well: a PNG, 0..255, of class 1 if there are two classes, else of the class that"
+        " was chosen; or an NPY file of all classes",
+    )
+    predict.add_argument("--overlay", type=Path, metavar="PNG", help="draw the prediction over the image")
+    predict.add_argument(
+        "--tile", type=int, metavar="N", help="pixels a side that are predicted at a time, for memory's sake (1024)"
     )
     predict.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
     brought = commands.add_parser(
