@@ -62,7 +62,8 @@ for name in {optional}:
     sys.modules[name] = None
 import numpy as np
 from upconv import cli, nn
-from upconv.nn import curves, data, folder, images, inference, lazy, metrics, overlay, prediction, preview, progress, training
+from upconv.nn import curves, data, folder, images, inference, lazy, metrics
+from upconv.nn import overlay, prediction, preview, progress, training
 model = nn.UNet(width=2, depth=1)
 nn.cross_entropy(model(np.ones((1, 1, 4, 4), np.float32)), np.ones((1, 4, 4), np.uint8)).backward()
 """
