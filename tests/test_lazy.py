@@ -162,6 +162,6 @@ def test_a_cluster_predicts_an_image_larger_than_its_memory(tmp_path):
     assert stored.nbytes > 1.2 * limit
     model = nn.UNet(64, 3, 2, 2, rng=1)
     with cluster(limit) as client:
-        result = client.compute(nn.predict(model, da.from_zarr(stored), tile=128)).result(timeout=200)
+        result = client.compute(nn.predict(model, da.from_zarr(stored), tile=128)).result(timeout=500)
     assert len(np.unique(result)) > 1
     np.testing.assert_array_equal(result, nn.predict(model, picture, tile=128))
