@@ -9,8 +9,9 @@ from time import perf_counter
 
 from upconv import kernels
 from upconv.nn import metrics
+from upconv.nn.configured import build
 from upconv.nn.data import nuclei
-from upconv.nn.training import fit, unet
+from upconv.nn.training import fit
 from upconv.settings import Network, Settings
 
 
@@ -32,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     for quadrant in range(4):
         start = perf_counter()
         data = nuclei(quadrant)
-        model = unet(data, network, settings.seed)
+        model = build(data, network, settings.seed)
         result = fit(model, data, arguments.output / str(quadrant), settings=settings)
         if result.interrupted:
             return 130

@@ -12,6 +12,7 @@ import numpy as np
 from upconv import __version__
 
 from ..errors import InputError
+from .data import Data
 from .files import Pathlike, write
 from .io import CHECKSUM, content, read
 from .tensor import Array
@@ -78,13 +79,25 @@ def restore(trainer: Trainer, path: Pathlike) -> None:
     trainer.before = seconds
 
 
+def is_of(path: Pathlike, data: Data) -> bool:
+    """Whether a checkpoint is of a training on these images, each for the same use. InputError if it cannot be read."""
+    try:
+        return read(path)[1].get("upconv.data") == _named(data)
+    except ValueError as error:
+        raise InputError(f"{path} {error}") from error
+
+
+def _named(data: Data) -> str:
+    return f"{data.title} {data.digest()}"
+
+
 def _of(trainer: Trainer) -> dict[str, str]:
     """What a checkpoint belongs to."""
     return {
         "upconv.checkpoint": FORMAT,
         "upconv.model": type(trainer.model).__name__,
         "upconv.config": json.dumps(trainer.model.config),
-        "upconv.data": f"{trainer.data.title} {trainer.data.digest()}",
+        "upconv.data": _named(trainer.data),
         "upconv.settings": json.dumps(asdict(trainer.settings)),
     }
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from . import metrics
-from .data import VOID, Array, Data, Sample
+from .data import VOID, Array, Sample
 from .files import Pathlike, write
 from .inference import predict
 from .module import Module
 
 
-def evaluate(model: Module, samples: Sequence[Sample], classes: int) -> Array:
+def evaluate(model: Module, samples: Iterable[Sample], classes: int) -> Array:
     """The `metrics.confusion` counts over all pixels of these images together; VOID ones count nowhere."""
     counts = np.zeros((classes, classes), np.int64)
     for sample in samples:
@@ -40,12 +40,12 @@ def write_table(path: Pathlike, counts: Array) -> None:
     write(path, text.getvalue().encode())
 
 
-def baseline(data: Data) -> metrics.Threshold | None:
-    """`metrics.best_threshold` over all test images together; None unless they are grey, with foreground as class 1."""
-    labels = np.concatenate([sample.labels.ravel() for sample in data.test])
-    if data.classes != 2 or data.channels != 1 or not (labels == 1).any():
+def baseline(samples: Sequence[Sample], classes: int) -> metrics.Threshold | None:
+    """`metrics.best_threshold` over these images together; None unless they are grey, with foreground as class 1."""
+    labels = np.concatenate([sample.labels.ravel() for sample in samples])
+    if classes != 2 or samples[0].image.shape[2] != 1 or not (labels == 1).any():
         return None
-    return metrics.best_threshold(np.concatenate([sample.image.ravel() for sample in data.test]), labels, void=VOID)
+    return metrics.best_threshold(np.concatenate([sample.image.ravel() for sample in samples]), labels, void=VOID)
 
 
 def _cell(value: Any) -> str:

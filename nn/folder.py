@@ -55,23 +55,38 @@ def read_folder(
     arguments += [] if classes is None else [CLASSES.problem("the number of classes", classes)]
     if wrong := [problem for problem in arguments if problem]:
         raise InputError(wrong)
+    samples, count, problems = _read_all(root, classes)
+    if (alone := _only_class(samples)) is not None:
+        problems.append(f"all masks together hold one class only, {alone}: there is nothing to tell apart")
+    if not problems and len(samples) < 2:
+        problems.append(f"{root} holds one image with a mask; two are needed, one to train and one to test")
+    if problems:
+        raise InputError(problems)
+    train, watched, last = split(samples, validation, test, seed)
+    description = f"{root}: {told(train, watched, last)}"
+    return Data(root.resolve().name, description, train, last, count, watched)
+
+
+def read_samples(folder: Pathlike, classes: int) -> list[Sample]:
+    """All pairs of a folder, to score a network of so many classes on. Raises InputError as `read_folder` does."""
+    samples, _, problems = _read_all(Path(folder), classes)
+    if problems:
+        raise InputError(problems)
+    return samples
+
+
+def _read_all(root: Path, classes: int | None) -> tuple[list[Sample], int, list[str]]:
+    """The pairs in the order of their names, K, and what is wrong with the files."""
     if not root.is_dir():
         raise InputError(f"there is no folder {root}")
     problems = [f"{root} has no subfolder {name}" for name in ("images", "masks") if not (root / name).is_dir()]
     if problems:
         raise InputError(problems)
-    pairs = _pairs(root, problems)
-    read = [pair for image, mask in pairs if (pair := _read(image, mask, problems))]
-    _check_channels(read, problems)
-    labels, count = _labels(read, classes, problems)
-    if not problems and len(read) < 2:
-        problems.append(f"{root} holds one image with a mask; two are needed, one to train and one to test")
-    if problems:
-        raise InputError(problems)
-    samples = [Sample(p.path.stem, p.image, mask, p.path) for p, mask in zip(read, labels, strict=True)]
-    train, watched, last = split(samples, validation, test, seed)
-    description = f"{root}: {told(train, watched, last)}"
-    return Data(root.resolve().name, description, train, last, count, watched)
+    pairs = [pair for image, mask in _pairs(root, problems) if (pair := _read(image, mask, problems))]
+    _check_channels(pairs, problems)
+    labels, count = _labels(pairs, classes, problems)
+    samples = [Sample(p.path.stem, p.image, mask, p.path) for p, mask in zip(pairs, labels, strict=False)]
+    return samples, count, problems
 
 
 def _pairs(root: Path, problems: list[str]) -> list[tuple[Path, Path]]:
@@ -85,6 +100,16 @@ def _pairs(root: Path, problems: list[str]) -> list[tuple[Path, Path]]:
     for stem in sorted(masks.keys() - images.keys()) if images else ():
         problems.append(f"{masks[stem]} has no image: {root / 'images' / stem}.* is missing")
     return [(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]
+
+
+def _only_class(samples: Sequence[Sample]) -> int | None:
+    """The class of all pixels, where it is one and the same."""
+    present: set[int] = set()
+    for sample in samples:
+        present |= {*np.unique(sample.labels).tolist()} - {VOID}
+        if len(present) > 1:
+            return None
+    return present.pop() if present else None
 
 
 def _by_stem(folder: Path, suffixes: Sequence[str], problems: list[str]) -> dict[str, Path]:
@@ -153,6 +178,4 @@ def _labels(pairs: Sequence[Pair], classes: int | None, problems: list[str]) -> 
             f"the masks hold indices up to {largest}; if these number objects, make them 0 and 1,"
             f" and if there really are {count} classes, say --classes {count}"
         )
-    elif pairs and len([value for value in every if value != VOID]) == 1:
-        problems.append(f"all masks together hold one class only, {every[0]}: there is nothing to tell apart")
     return [pair.mask.astype(np.uint8) for pair in pairs], count

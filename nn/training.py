@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..settings import Network, Settings, unknown
+from ..settings import Settings, unknown
 from . import metrics
 from .check import check
 from .data import Array, Data, Sample
@@ -21,7 +21,6 @@ from .images import png
 from .inference import probabilities
 from .interrupt import Interrupt
 from .loading import Loader
-from .models import UNet
 from .module import Module
 from .preview import preview
 from .record import Record
@@ -47,15 +46,6 @@ class Result:
     model_file: Path | None = None
     preview: Path | None = None
     image: Path | None = None
-
-
-def unet(data: Data, network: Network, seed: int) -> UNet:
-    """The untrained U-Net for these data: its weights are drawn with the seed. Raises InputError if there is none."""
-    n, rng = network, np.random.default_rng((seed, 0))
-    try:
-        return UNet(data.channels, data.classes, n.width, n.depth, batch_norm=n.batch_norm, dropout=n.dropout, rng=rng)
-    except (ValueError, OverflowError) as error:  # more than memory could ever hold
-        raise InputError(f"width {n.width} and depth {n.depth} make no network: {error}") from error
 
 
 def fit(
@@ -119,7 +109,7 @@ def fit(
             trainer.counts = None
         counts = trainer.counts if trainer.counts is not None and not data.validation else None
         counts = evaluate(model, data.test, data.classes) if counts is None else counts
-        result = replace(result, counts=counts, baseline=baseline(data))
+        result = replace(result, counts=counts, baseline=baseline(data.test, data.classes))
         return _with_files(result, record, data) if record else result
 
 

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -53,10 +54,9 @@ def test_train_then_predict(capsys, there):
     for text in (
         "CPU, 2 threads",
         "quadrant 1 for the test",
-        "U-Net of width 2 and depth 1, ",
+        "network   UNet(in_channels=1, classes=2, width=2, depth=1, padded=True, ",
         "3 steps of 1 crops, 16 x 16 pixels",
         "step 3/3 · loss ",
-        "U-Net",
         "best threshold (intensity >= ",
         "0.8707",
         "next:    upconv predict runs/nuclei/model.safetensors runs/nuclei/test_image.png",
@@ -104,6 +104,101 @@ def test_train_on_scenes(capsys, there):
     ):
         capsys.readouterr()
         assert refused(capsys, "train", *arguments) == [f"upconv: {told}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "settings"),
+    [
+        (["unet", "--no-padded", "--crop", "20", "--depth", "1"], "UNet", {"padded": False, "depth": 1}),
+        (["fcn32s", "--dropout", "0.2"], "FCN32s", {"dropout": 0.2}),
+        (["fcn16s"], "FCN16s", {"dropout": 0.5}),
+        (["fcn8s"], "FCN8s", {"dropout": 0.5}),
+        (["segnet"], "SegNet", {"depth": 3, "batch_norm": True}),
+        (["deconvnet", "--depth", "2", "--tied"], "DeconvNet", {"depth": 2, "window": 3, "tied": True}),
+    ],
+)
+def test_every_network_is_trained_resumed_scored_used_and_exported(arguments, kind, settings, capsys, there):
+    folder(there / "cells", "abcd")
+    quick = ["--steps", "2", "--width", "2", "--crop", "16", "--batch", "1"]
+    assert main(["train", "cells", *quick, "--network", *arguments]) == 0
+    assert f"network   {kind}(in_channels=1, classes=2, width=2, " in capsys.readouterr().out
+    model = nn.load("runs/cells/model.safetensors")
+    assert type(model).__name__ == kind and settings.items() <= model.config.items()
+    written = tomllib.loads((there / "runs" / "cells" / "config.toml").read_text())
+    assert {"network": arguments[0], "width": 2, **settings}.items() <= written.items()
+    assert main(["train", "--config", "runs/cells/config.toml", "--output", "again", "--steps", "1"]) == 0
+    assert type(nn.load("again/model.safetensors")) is type(model)
+    (there / "runs" / "cells" / "model.safetensors").unlink()
+    assert main(["train", "--resume", "runs/cells"]) == 0
+    assert same(nn.load("runs/cells/model.safetensors"), model)
+    assert main(["evaluate", "runs/cells/model.safetensors"]) == 0
+    assert main(["predict", "runs/cells/model.safetensors", "cells/images/a.png", "--output", "mask.png"]) == 0
+    assert read_image("mask.png").shape == (20, 24, 1)
+    assert main(["export", "runs/cells/model.safetensors", "weights.safetensors"]) == 0
+
+
+def test_what_does_not_fit_a_network_is_one_line(capsys, there):
+    for arguments, told in (
+        (["fcn8s", "--depth", "3"], "depth is not for fcn8s, which has width, dropout"),
+        (["segnet", "--dropout", "0.5"], "dropout is not for segnet, which has width, depth, batch_norm"),
+        (["unet", "--window", "7"], "window is not for unet, which has width, depth, padded, batch_norm, dropout"),
+        (["segment"], "network is 'segment'; it must be unet, fcn32s, fcn16s, fcn8s, segnet or deconvnet"),
+        (
+            ["unet", "--no-padded"],
+            "crop is 128; with depth 3 it must be a multiple of 2^3, less 4 where it is not padded",
+        ),
+        (["deconvnet", "--depth", "6"], "width 16 and depth 6 make no network: DeconvNet: depth is 6; 1 or 2 or 3"),
+    ):
+        (line,) = refused(capsys, "train", "--network", *arguments)
+        assert line.startswith(f"upconv: {told}")
+    for arguments, told in (
+        (["unet", "--no-padded", "--crop", "20", "--depth", "2"], "images are 20 x 20; with depth=2 and padded=False"),
+        (["deconvnet", "--crop", "23"], "DeconvNet: images are 23 x 23; at least 24 x 24 pixels are needed"),
+        (["segnet", "--crop", "7"], "SegNet: images are 7 x 7; at least 8 x 8 pixels are needed"),
+    ):
+        assert main(["train", "--network", *arguments, "--width", "2"]) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("upconv: crop is ") and told in line
+    assert not (there / "runs").exists()
+
+
+def test_evaluate(capsys, there):
+    folder(there / "cells", "abcdef", 3)
+    assert main(["train", "cells", *QUICK, "--validation", "0.5"]) == 0
+    at_the_end = capsys.readouterr().out.partition("test: every class")[2].partition("done in")[0]
+    assert main(["evaluate", "runs/cells/model.safetensors", "--output", "scores.csv", "--threads", "1"]) == 0
+    out = capsys.readouterr().out
+    assert "3 images to train, 3 for the test: scored on those for the test" in out
+    assert out.partition("test: every class")[2] == at_the_end
+    assert (there / "scores.csv").read_text() == (there / "runs" / "cells" / "evaluation.csv").read_text()
+    assert main(["evaluate", "runs/cells/model.safetensors", "cells", "--output", "scores.csv"]) == 0
+    assert "cells: 6 images, all of them" in capsys.readouterr().out
+    counted = (there / "scores.csv").read_text().splitlines()[-1].split(",")[1]
+    assert int(counted) == 6 * 20 * 24
+
+
+def test_what_cannot_be_evaluated_gets_a_line(capsys, there):
+    def told(*arguments):
+        assert main(["evaluate", *arguments]) == 2
+        return capsys.readouterr().err.splitlines()
+
+    folder(there / "cells", "abcd", 3)
+    assert main(["train", "cells", *QUICK]) == 0
+    nn.save(nn.Autoencoder(size=8), "auto.safetensors")
+    nn.save(nn.UNet(3, 3, 2, 1), "colour.safetensors")
+    nn.save(nn.UNet(1, 2, 2, 1), "two.safetensors")
+    capsys.readouterr()
+    assert told("none.safetensors")[0].endswith("there is no file none.safetensors")
+    assert told("auto.safetensors") == ["upconv: auto.safetensors labels no pixels: it holds Autoencoder"]
+    assert "the image has 1 channel" in told("colour.safetensors", "cells")[0]
+    assert told("two.safetensors")[0].startswith("upconv: there is no config.toml to tell which images were held out")
+    assert told("two.safetensors", "none") == ["upconv: there is no folder none"]
+    lines = told("two.safetensors", "cells")
+    assert len(lines) == 4 and all("holds 2; labels are 0 to 1" in line for line in lines)
+    assert told("two.safetensors", "cells", "--output", "no/x.csv")[0].startswith("upconv: there is no folder no")
+    (there / "cells" / "images" / "a.png").rename(there / "cells" / "images" / "z.png")
+    (there / "cells" / "masks" / "a.png").rename(there / "cells" / "masks" / "z.png")
+    assert told("runs/cells/model.safetensors")[0].startswith("upconv: cells: these are not the images of the training")
 
 
 def test_problems_are_one_line_each(capsys, there):
@@ -240,7 +335,10 @@ def test_a_missing_package_is_told_before_training(capsys, there, monkeypatch, p
 
 def test_what_the_parser_refuses_is_one_line(capsys):
     for arguments, message in (
-        ([], "upconv: the following arguments are required: train | predict | import | export (help: upconv --help)"),
+        (
+            [],
+            "upconv: the following arguments are required: train | evaluate | predict | import | export (help: upconv",
+        ),
         (["train", "--steps", "x"], "argument --steps: invalid int value: 'x' (help: upconv train --help)"),
         (["predict", "model"], "upconv: the following arguments are required: image (help: upconv predict --help)"),
     ):
@@ -255,6 +353,7 @@ def test_help_and_version(capsys):
         (["--version"], [f"upconv {upconv.__version__}"]),
         (["--help"], ["train", "predict"]),
         (["train", "--help"], ["examples:", "upconv train --quadrant 0", "255 is void"]),
+        (["evaluate", "--help"], ["examples:", "held out"]),
         (["predict", "--help"], ["examples:", "--probability"]),
     ):
         with pytest.raises(SystemExit) as end:
@@ -269,7 +368,8 @@ def test_help_tells_the_defaults(capsys):
     with pytest.raises(SystemExit):
         main(["train", "--help"])
     options = " ".join(capsys.readouterr().out.partition("options:")[2].split())
-    for name, value in {**vars(Settings()), **vars(Network())}.items():
+    for each in (*fields(Settings), *fields(Network)):
+        name, value = each.name, each.default
         option = f"--{name.replace('_', '-')}"
         shown = " ".join(map(str, value)) if isinstance(value, tuple) else value
         default = "" if value is None else rf"[^()]*\({shown}\)"

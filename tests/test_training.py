@@ -12,11 +12,12 @@ from training_cases import QUICK, data, images, model, rows, same
 from upconv import kernels, nn
 from upconv.errors import InputError
 from upconv.nn import training
+from upconv.nn.configured import build
 from upconv.nn.data import VOID, Data, Sample, nuclei
 from upconv.nn.folder import read_folder
 from upconv.nn.images import read_image
 from upconv.nn.trainer import Trainer, class_weights
-from upconv.nn.training import fit, unet
+from upconv.nn.training import fit
 from upconv.settings import Network, Settings
 
 SMALL = Settings(steps=6, crop=32, batch=2)
@@ -28,7 +29,7 @@ FILES = {
 
 def train(dataset, settings, output=None, on_step=None, **network):
     network = Network(**{"width": 2, "depth": 2} | network)
-    return fit(unet(dataset, network, settings.seed), dataset, output, settings=settings, on_step=on_step)
+    return fit(build(dataset, network, settings.seed), dataset, output, settings=settings, on_step=on_step)
 
 
 def test_what_a_training_leaves_behind(tmp_path):

@@ -14,10 +14,11 @@ from upconv import __version__, configuration, convert
 from upconv._extras import require
 from upconv.errors import InputError
 from upconv.options import parser
+from upconv.scoring import evaluate, say, show
 from upconv.settings import Network, Settings, Source
 
 if TYPE_CHECKING:
-    from upconv.nn import UNet
+    from upconv.nn import Module
     from upconv.nn.data import Data
     from upconv.nn.training import Result
 
@@ -31,6 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from upconv.nn.trainer import TrainingError
 
         try:
+            _set_threads(getattr(arguments, "threads", None))
             return COMMANDS[arguments.command](arguments)
         except InputError as error:
             problems: Sequence[str] = error.problems
@@ -50,21 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train(arguments: argparse.Namespace) -> int:
     """`upconv train`."""
-    from upconv.nn import training
+    from upconv.nn import configured, training
     from upconv.nn.progress import Progress
 
     source, settings, network = _resolved(arguments)
-    _set_threads(arguments)
-    dataset = _data(source, settings)
+    dataset = configured.images(source, settings.seed)
     output = arguments.resume or arguments.output or Path("runs") / dataset.title
-    model = training.unet(dataset, network, settings.seed)
+    model = configured.build(dataset, network, settings.seed)
 
     console = require("rich.console", extra="train").Console()
-    _announce(console, dataset, settings, network, model)
+    _announce(console, dataset, settings, model)
     if arguments.resume:
         known = (arguments.resume / "checkpoint.safetensors").exists()
         told = "from its last checkpoint" if known else "from the beginning: there is no checkpoint yet"
-        _say(console, "resume", f"{arguments.resume}, {told}")
+        say(console, "resume", f"{arguments.resume}, {told}")
     folder = source.folder and str(Path(source.folder).absolute())  # so that --resume finds it from elsewhere
     with Progress(settings.steps, console, dataset.watched_as) as progress:
         result = training.fit(
@@ -79,9 +80,9 @@ def train(arguments: argparse.Namespace) -> int:
     if result.interrupted:
         print(f"upconv: interrupted after {result.steps} of {settings.steps} steps; {_saved(result)}", file=sys.stderr)
         return 130
-    _report(console, dataset, result)
+    _report(console, result)
     if settings.early_stopping and not dataset.validation:
-        _say(console, "note", "these very images chose the weights: expect less of others; --test holds some out")
+        say(console, "note", "these very images chose the weights: expect less of others; --test holds some out")
     return 0
 
 
@@ -101,15 +102,6 @@ def _resolved(arguments: argparse.Namespace) -> tuple[Source, Settings, Network]
     return configuration.resolve(configuration.read(file))
 
 
-def _data(source: Source, settings: Settings) -> Data:
-    from upconv.nn import data, folder, scenery
-
-    chosen = {name: value for name, value in asdict(source).items() if value is not None and name != "data"}
-    if source.folder is not None:
-        return folder.read_folder(**chosen, seed=settings.seed)
-    return scenery.scenes(**chosen, seed=settings.seed) if source.data == "scenes" else data.nuclei(**chosen)
-
-
 def _saved(result: Result) -> str:
     """What is left of a training that was interrupted, and how to go on."""
     if result.model_file is None:
@@ -117,7 +109,7 @@ def _saved(result: Result) -> str:
     return f"the model so far is {result.model_file}; to go on: upconv train --resume {result.model_file.parent}"
 
 
-def _announce(console: Any, dataset: Data, settings: Settings, network: Network, model: UNet) -> None:
+def _announce(console: Any, dataset: Data, settings: Settings, model: Module) -> None:
     """What is about to happen."""
     from upconv import kernels
 
@@ -127,39 +119,17 @@ def _announce(console: Any, dataset: Data, settings: Settings, network: Network,
     lines = {
         "upconv": f"{__version__}, CPU, {threads} thread" + ("s" if threads > 1 else ""),
         "data": f"{dataset.description}; {dataset.classes} classes",
-        "network": f"U-Net of width {network.width} and depth {network.depth}, {parameters:,} parameters",
+        "network": f"{type(model).__name__}({model.describe()}), {parameters:,} parameters",
         "training": f"{s.steps} steps of {each}, {s.crop} x {s.crop} pixels; {s.optimizer}, lr {s.lr:g}, seed {s.seed}",
     }
     for name, text in lines.items():
-        _say(console, name, text)
+        say(console, name, text)
 
 
-def _say(console: Any, name: str, text: str) -> None:
-    console.print(f"{name:10}{text}", soft_wrap=True, markup=False, highlight=False)
-
-
-def _report(console: Any, dataset: Data, result: Result) -> None:
+def _report(console: Any, result: Result) -> None:
     """The table of scores, the files, and what to do next."""
-    from upconv.nn import metrics
-
     assert result.counts is not None
-    dice, iou = metrics.dice(result.counts), metrics.iou(result.counts)
-    what = "the foreground" if dataset.classes == 2 else "every class"
-    table = require("rich.table", extra="train").Table(title=f"test: {what}", title_justify="left")
-    table.add_column("")
-    table.add_column("Dice", justify="right")
-    table.add_column("IoU", justify="right")
-    if dataset.classes > 2:
-        for k in range(dataset.classes):
-            absent = dice[k] != dice[k]  # NaN: neither in the truth nor predicted
-            table.add_row(f"class {k}", "absent" if absent else f"{dice[k]:.4f}", "" if absent else f"{iou[k]:.4f}")
-        table.add_section()
-    name = "U-Net" if dataset.classes == 2 else "mean"
-    table.add_row(name, f"{metrics.headline(dice):.4f}", f"{metrics.headline(iou):.4f}", style="bold")
-    if best := result.baseline:
-        sign = ">=" if best.above else "<="
-        table.add_row(f"best threshold (intensity {sign} {best.value:g})", f"{best.dice:.4f}", f"{best.iou:.4f}")
-    console.print(table)
+    show(console, result.counts, type(result.model).__name__, result.baseline)
     for text in (
         f"done in  {result.seconds:.1f} s: {result.model_file}, metrics.csv, progress.png, preview.png",
         f"next:    upconv predict {result.model_file} {result.image}",
@@ -173,7 +143,6 @@ def predict(arguments: argparse.Namespace) -> int:
     from upconv.nn.prediction import predict_file
     from upconv.nn.progress import Tiles
 
-    _set_threads(arguments)
     tile = TILE if arguments.tile is None else arguments.tile
     if tile < 1:
         raise InputError(f"tile is {tile}; it must be 1 or more")
@@ -187,14 +156,20 @@ def predict(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _set_threads(arguments: argparse.Namespace) -> None:
+def _set_threads(threads: int | None) -> None:
     from upconv import kernels
 
-    if arguments.threads is not None:
+    if threads is not None:
         try:
-            kernels.set_num_threads(arguments.threads)
+            kernels.set_num_threads(threads)
         except ValueError as error:
-            raise InputError(f"threads is {arguments.threads}; it must be 1 to 1024") from error
+            raise InputError(f"threads is {threads}; it must be 1 to 1024") from error
 
 
-COMMANDS = {"train": train, "predict": predict, "import": convert.import_weights, "export": convert.export}
+COMMANDS = {
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "import": convert.import_weights,
+    "export": convert.export,
+}

@@ -48,10 +48,20 @@ def resolve(values: Mapping[str, Any]) -> tuple[Source, Settings, Network]:
     if problems:
         raise InputError(problems)
     source, settings, network = made
-    if not (times := settings.crop >> network.depth) or times << network.depth != settings.crop:
-        depth = network.depth
-        raise InputError(f"crop is {settings.crop}; with depth {depth} it must be a multiple of 2^{depth}")
+    if problem := _crop_problem(settings.crop, network):
+        raise InputError(problem)
     return source, settings, network
+
+
+def _crop_problem(crop: int, network: Network) -> str | None:
+    """What is wrong with crops for a U-Net. It is told before a network of absurd depth is built."""
+    if network.network != "unet":
+        return None
+    depth, lost = network.depth or 0, 0 if network.padded else 4
+    if (times := (crop + lost) >> depth) and times << depth == crop + lost:
+        return None
+    less = "" if network.padded else ", less 4 where it is not padded"
+    return f"crop is {crop}; with depth {depth} it must be a multiple of 2^{depth}{less}"
 
 
 def text(values: Mapping[str, Any]) -> str:

@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 from upconv import __version__
 from upconv.settings import Network, Rule, Settings, Source
 
-NETWORKS = ("resnet", "unet", "vgg")  # of `nn.from_pytorch`
+BROUGHT = ("resnet", "unet", "vgg")  # of `nn.from_pytorch`
 TRAIN = """\
-Train a U-Net to label every pixel of an image.
+Train a network, a U-Net unless --network names another, to label every pixel of an image.
 
 Without FOLDER it learns the embedded example, nuclei under a fluorescence microscope: on three quadrants of a 512 x 512
 image, tested on the fourth beside the best that one intensity threshold can do there.
@@ -30,6 +30,7 @@ examples:
   upconv train --quadrant 0 --output runs/quadrant0
   upconv train --data scenes --classes 7
   upconv train my_images --steps 1000 --width 32 --crop 256
+  upconv train my_images --network segnet --depth 4
   upconv train my_images --optimizer sgd --lr 0.01 --elastic 10 --class-weights balanced --early-stopping 5
   upconv train my_images --config settings.toml --seed 1
   upconv train --resume runs/my_images
@@ -40,6 +41,17 @@ checkpoint.safetensors, config.toml (all settings: --config takes it), metrics.c
 a class), progress.png, preview.png. Files of an earlier training there are replaced. Ctrl-C ends after the step at
 hand; then, or after a crash, --resume DIR goes on from the last checkpoint, to the very result that an uninterrupted
 training gives. A TOML file has lines like  lr = 0.001  with the names of the options, and _ for -."""
+
+EVALUATE = """\
+Score a model on labelled images: Dice and IoU of all their pixels together.
+
+Without FOLDER these are the test images of the training that wrote the model: those that it held out, as config.toml
+beside it says. With FOLDER, laid out as for `upconv train`, every image in it counts."""
+
+EVALUATE_EXAMPLES = """\
+examples:
+  upconv evaluate runs/my_images/model.safetensors
+  upconv evaluate runs/my_images/best.safetensors more_images --output scores.csv"""
 
 PREDICT = """\
 Label every pixel of an image of any size with a model of `upconv train`.
@@ -92,9 +104,9 @@ class Parser(argparse.ArgumentParser):
 
 def parser() -> Parser:
     """The command line of upconv."""
-    top = Parser(prog="upconv", description="Dense prediction on kernels written in Python: train, predict.")
+    top = Parser(prog="upconv", description="Dense prediction on kernels written in Python: train, score, predict.")
     top.add_argument("--version", action="version", version=f"upconv {__version__}")
-    commands = top.add_subparsers(dest="command", required=True, metavar="train | predict | import | export")
+    commands = top.add_subparsers(dest="command", required=True, metavar="train | evaluate | predict | import | export")
     raw = argparse.RawDescriptionHelpFormatter
 
     train = commands.add_parser(
@@ -107,6 +119,14 @@ def parser() -> Parser:
     train.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
     for title, group in (("images", Source), ("network", Network), ("training", Settings)):
         _add_settings(train.add_argument_group(title), group)
+
+    evaluate = commands.add_parser(
+        "evaluate", help="score a model", description=EVALUATE, epilog=EVALUATE_EXAMPLES, formatter_class=raw
+    )
+    evaluate.add_argument("model", type=Path, help="a model.safetensors")
+    evaluate.add_argument("folder", type=Path, nargs="?", help="labelled images (default: those that were held out)")
+    evaluate.add_argument("--output", type=Path, metavar="CSV", help="write a row for each class as well")
+    evaluate.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
 
     predict = commands.add_parser(
         "predict", help="predict a mask", description=PREDICT, epilog=PREDICT_EXAMPLES, formatter_class=raw
@@ -133,7 +153,7 @@ def parser() -> Parser:
     )
     brought.add_argument("weights", type=Path, help="a state dict, a safetensors file")
     brought.add_argument("output", type=Path, help="the model, named .safetensors")
-    brought.add_argument("--network", required=True, choices=NETWORKS, help="what the weights are of")
+    brought.add_argument("--network", required=True, choices=BROUGHT, help="what the weights are of")
     brought.add_argument("--unpadded", action="store_true", help="unet: convolutions without padding, as in the paper")
 
     taken = commands.add_parser(

@@ -11,6 +11,16 @@ from typing import Any
 
 from .errors import InputError
 
+FCN: dict[str, Any] = {"width": 16, "dropout": 0.5}
+NETWORKS: dict[str, dict[str, Any]] = {  # by their classes' names in small letters: what can be set, and the defaults
+    "unet": {"width": 16, "depth": 3, "padded": True, "batch_norm": False, "dropout": 0.0},
+    "fcn32s": FCN,
+    "fcn16s": FCN,
+    "fcn8s": FCN,
+    "segnet": {"width": 16, "depth": 3, "batch_norm": True},
+    "deconvnet": {"width": 16, "depth": 3, "batch_norm": True, "window": 3, "tied": False},
+}
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -112,7 +122,7 @@ class Settings(Checked):
 
     steps: int = setting(240, COUNT, "training steps")
     batch: int = setting(4, COUNT, "crops a step")
-    crop: int = setting(128, COUNT, "height and width of a crop in pixels, a multiple of 2^depth")
+    crop: int = setting(128, COUNT, "height and width of a crop in pixels; unet: a multiple of 2^depth")
     accumulate: int = setting(1, COUNT, "batches whose gradients are averaged for a step")
     seed: int = setting(0, NATURAL, "the same seed gives the same weights, bit for bit")
 
@@ -155,12 +165,30 @@ class Settings(Checked):
 
 @dataclass(frozen=True)
 class Network(Checked):
-    """The U-Net of `upconv train`: arguments of `nn.UNet`."""
+    """The network of `upconv train`: its name, and arguments of its class; None becomes the default in NETWORKS."""
 
-    width: int = setting(16, COUNT, "channels at full resolution")
-    depth: int = setting(3, COUNT, "how often the resolution is halved")
-    batch_norm: bool = setting(False, FLAG, "normalise after every 3x3 convolution")
-    dropout: float = setting(0.0, FRACTION, "share of the features dropped at the bottom")
+    network: str = setting("unet", among(*NETWORKS), "what is trained")
+    width: int | None = setting(None, COUNT, "channels at full resolution; default: 16")
+    depth: int | None = setting(None, COUNT, "not fcn: how often the resolution is halved; default: 3")
+    padded: bool | None = setting(None, FLAG, "unet: scores for all pixels; not, as in the paper: those of the middle")
+    batch_norm: bool | None = setting(None, FLAG, "not fcn: normalise after convolutions; default: all but unet")
+    dropout: float | None = setting(None, FRACTION, "unet, fcn: share of the lowest features dropped; default: 0, 0.5")
+    window: int | None = setting(None, COUNT, "deconvnet: pixels a side of its fc6; default: 3")
+    tied: bool | None = setting(None, FLAG, "deconvnet: the filters of the way up are those of the way down")
+
+    def _together(self) -> list[str]:
+        problems, own = [], NETWORKS[self.network]
+        for each in fields(self)[1:]:
+            if getattr(self, each.name) is None:
+                object.__setattr__(self, each.name, own.get(each.name))
+            elif each.name not in own:
+                problems.append(f"{each.name} is not for {self.network}, which has {', '.join(own)}")
+        return problems
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What its class is given beside channels and classes."""
+        return {name: getattr(self, name) for name in NETWORKS[self.network]}
 
 
 @dataclass(frozen=True)
