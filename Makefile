@@ -34,10 +34,10 @@ test-slow: .venv/ready ## run the sweeps that `make test` leaves out
 	@echo "Running the long sweeps."
 	@$(BIN)/python -m pytest -m slow
 
-test-pytorch: .venv/ready ## compare operators and networks with PyTorch, which must be in .venv (about a minute)
+test-pytorch: .venv/ready ## compare operators and networks with PyTorch, which must be in .venv (some minutes)
 	@$(BIN)/python -c "import torch" || { echo "PyTorch is not in .venv: $(BIN)/pip install torch" >&2; exit 1; }
-	@echo "Comparing every operator and its gradients with PyTorch, and networks that go there and back."
-	@$(BIN)/python -m pytest -m pytorch tests/test_pytorch.py tests/test_pytorch_networks.py
+	@echo "Comparing every operator and its gradients with PyTorch, networks that go there and back, and how they train."
+	@$(BIN)/python -m pytest -m pytorch tests/test_pytorch*.py
 
 check: .venv/ready ## lint, check the format, check the types of the installed package
 	@echo "Checking style (ruff)."
