@@ -172,7 +172,8 @@ def test_evaluate(capsys, there):
     assert out.partition("test: every class")[2] == at_the_end
     assert (there / "scores.csv").read_text() == (there / "runs" / "cells" / "evaluation.csv").read_text()
     assert main(["evaluate", "runs/cells/model.safetensors", "cells", "--output", "scores.csv"]) == 0
-    assert "cells: 6 images, all of them" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "cells: 6 images, all of them" in out and "trained on most of these" in out
     counted = (there / "scores.csv").read_text().splitlines()[-1].split(",")[1]
     assert int(counted) == 6 * 20 * 24
 

@@ -31,7 +31,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     classes, told = model.config["classes"], f"{type(model).__name__}({model.describe()})"
     console = require("rich.console", extra="train").Console()
     say(console, "model", f"{model_file}: {told}")
-    samples = _labelled(arguments.folder, classes, console) if arguments.folder else _held_out(model_file, console)
+    if arguments.folder is None:
+        samples = _held_out(model_file, console)
+    else:
+        samples = _labelled(arguments.folder, classes, model_file, console)
     track = require("rich.progress", extra="train").track
     shown = track(samples, "scoring", console=console, transient=True, disable=not console.is_terminal)
     try:
@@ -73,12 +76,20 @@ def say(console: Any, name: str, text: str) -> None:
     console.print(f"{name:10}{text}", soft_wrap=True, markup=False, highlight=False)
 
 
-def _labelled(folder: Path, classes: int, console: Any) -> Sequence[Sample]:
+def _labelled(folder: Path, classes: int, model: Path, console: Any) -> Sequence[Sample]:
     """All images of a folder."""
     from upconv.nn.folder import read_samples
+    from upconv.nn.record import CONFIGURATION
 
     samples = read_samples(folder, classes)
     say(console, "data", f"{folder}: {len(samples)} images, all of them")
+    file = model.parent / CONFIGURATION
+    if file.is_file() and configuration.read(file).get("folder") == str(folder.absolute()):
+        say(
+            console,
+            "note",
+            "the model was trained on most of these; without FOLDER those alone count that it has not seen",
+        )
     return samples
 
 
