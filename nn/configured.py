@@ -32,4 +32,4 @@ def build(data: Data, network: Network, seed: int) -> Module:
         return NETWORKS[network.network](in_channels=data.channels, classes=data.classes, **arguments, rng=rng)
     except (ValueError, OverflowError) as error:  # more than memory could ever hold, or a depth that it has not
         sizes = " and ".join(f"{name} {arguments[name]}" for name in ("width", "depth") if name in arguments)
-        raise InputError(f"{sizes} make no network: {error}") from error
+        raise InputError(f"there is no {network.network} of {sizes}: {error}") from error

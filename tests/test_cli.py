@@ -147,7 +147,7 @@ def test_what_does_not_fit_a_network_is_one_line(capsys, there):
             ["unet", "--no-padded"],
             "crop is 128; with depth 3 it must be a multiple of 2^3, less 4 where it is not padded",
         ),
-        (["deconvnet", "--depth", "6"], "width 16 and depth 6 make no network: DeconvNet: depth is 6; 1 or 2 or 3"),
+        (["deconvnet", "--depth", "6"], "there is no deconvnet of width 16 and depth 6: DeconvNet: depth is 6; 1"),
     ):
         (line,) = refused(capsys, "train", "--network", *arguments)
         assert line.startswith(f"upconv: {told}")
@@ -288,7 +288,7 @@ def test_a_configuration_and_options_before_it(capsys, there):
         (b"gamma = 10", "gamma is 10; it must be above 0 and up to 1"),
         (b"depth = 1000000000", "crop is 128; with depth 1000000000 it must be a multiple of 2^1000000000"),
         (b"crop = 100", "crop is 100; with depth 3 it must be a multiple of 2^3"),
-        (b"width = 1000000000000000000", "width 1000000000000000000 and depth 3 make no network: "),
+        (b"width = 1000000000000000000", "there is no unet of width 1000000000000000000 and depth 3: "),
     ],
 )
 def test_configurations_that_cannot_be_used_get_a_sentence(capsys, there, text, told):
