@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from . import functional, init, metrics, schedules
 from .arrays import from_arrays
 from .data import Data, Sample, nuclei
+from .datasets import Classified, digits, fashion_mnist
 from .exchange import export_onnx, from_pytorch, to_pytorch
 from .folder import read_folder
 from .functional import batch_norm, concatenate, crop, dropout, flatten, max_pool2d, unflatten
@@ -73,6 +74,7 @@ __all__ = [
     "Autoencoder",
     "AvgPool2d",
     "BatchNorm2d",
+    "Classified",
     "Conv2d",
     "ConvTranspose2d",
     "Data",
@@ -115,9 +117,11 @@ __all__ = [
     "concatenate",
     "convolutionalize",
     "crop",
+    "digits",
     "dropout",
     "enable_grad",
     "export_onnx",
+    "fashion_mnist",
     "fit",
     "flatten",
     "from_arrays",

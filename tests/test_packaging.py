@@ -54,6 +54,7 @@ def test_importing_needs_no_extra():
         "onnx",
         "dask",
         "zarr",
+        "sklearn",
         "cupy",
     ]
     code = f"""
@@ -62,7 +63,7 @@ for name in {optional}:
     sys.modules[name] = None
 import numpy as np
 from upconv import cli, nn
-from upconv.nn import curves, data, folder, images, inference, lazy, metrics
+from upconv.nn import curves, data, datasets, folder, images, inference, lazy, metrics
 from upconv.nn import overlay, prediction, preview, progress, training
 model = nn.UNet(width=2, depth=1)
 nn.cross_entropy(model(np.ones((1, 1, 4, 4), np.float32)), np.ones((1, 4, 4), np.uint8)).backward()

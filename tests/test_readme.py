@@ -28,6 +28,8 @@ def test_python(code, tmp_path, monkeypatch):
     for package in ("torch", "safetensors", "onnxruntime", "dask"):
         if f"import {package}" in code or (package == "safetensors" and ("nn.save" in code or "nn.load" in code)):
             pytest.importorskip(package)
+    if "nn.digits" in code:
+        pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
     with kernels.num_threads(kernels.get_num_threads()):
         exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
