@@ -1,9 +1,10 @@
 import gzip
-import struct
 import sys
 
+import dataset_cases
 import numpy as np
 import pytest
+from dataset_cases import NAMES, idx
 
 from upconv import nn
 from upconv.errors import InputError
@@ -11,17 +12,10 @@ from upconv.nn import datasets
 
 rng = np.random.default_rng(0)
 IMAGES, LABELS = rng.integers(0, 256, (12, 5, 4)).astype(np.uint8), (np.arange(12) % 10).astype(np.uint8)
-NAMES = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
-
-
-def idx(array):
-    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 def write(folder, compressed=False):
-    for name, array in zip(NAMES, (IMAGES, LABELS, IMAGES[:7], LABELS[:7]), strict=True):
-        content = idx(array)
-        (folder / f"{name}{'.gz' * compressed}").write_bytes(gzip.compress(content) if compressed else content)
+    dataset_cases.write(folder, IMAGES, LABELS, 7, compressed=compressed)
 
 
 def problems(folder):
