@@ -15,14 +15,20 @@ from upconv.nn.preview import as_png
 
 
 def minimise(model: nn.Module, loss: Callable[[], nn.Tensor], steps: int, *, lr: float, text: str = "") -> None:
-    """Adam, whose learning rate falls along a cosine; `loss` draws a batch and gives its loss. text: of the bar."""
+    """Adam, whose learning rate falls along a cosine; `loss` draws a batch and gives its loss. text: of the bar.
+
+    Ctrl-C ends the recipe.
+    """
     optimizer = nn.Adam(model.parameters(), lr=lr)
-    for step in bar(steps, text) if text else range(steps):
-        optimizer.lr = lr * nn.schedules.cosine(step + 1, steps)
-        value = loss()
-        optimizer.zero_grad()
-        value.backward()
-        optimizer.step()
+    try:
+        for step in bar(steps, text) if text else range(steps):
+            optimizer.lr = lr * nn.schedules.cosine(step + 1, steps)
+            value = loss()
+            optimizer.zero_grad()
+            value.backward()
+            optimizer.step()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
 
 
 def outputs(function: Callable[[Any], nn.Tensor], images: np.ndarray, batch: int = 256) -> np.ndarray:

@@ -55,7 +55,7 @@ def predictions(start: nn.Autoencoder, x: np.ndarray, y: np.ndarray, test: np.nd
         encoder = nn.Autoencoder(**start.config, rng=rng).encoder
         return nn.Sequential(encoder, nn.Linear(start.bottleneck, 10, rng=rng))
 
-    def trained(model: nn.Module, lr: float) -> np.ndarray:
+    def trained(model: nn.Module, lr: float, steps: int = steps) -> np.ndarray:
         def loss() -> nn.Tensor:
             batch = rng.integers(0, len(x), 32)
             return nn.cross_entropy(model(x[batch]), y[batch])
@@ -63,7 +63,7 @@ def predictions(start: nn.Autoencoder, x: np.ndarray, y: np.ndarray, test: np.nd
         minimise(model, loss, steps, lr=lr)
         return outputs(model, test).argmax(1)
 
-    found = [trained(network(), lr=1e-3)]
+    found = [trained(network(), lr=1e-3, steps=2 * steps)]  # as many as both stages below
     model = network()
     model[0].load_state_dict(start.encoder.state_dict())
     model[0].freeze()
