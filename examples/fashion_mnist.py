@@ -8,6 +8,7 @@ frequent, and the class whose mean training image is nearest.
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,10 @@ def pictures() -> tuple[Classified, tuple[str, ...]]:
     if os.environ.get(FOLDER):
         return nn.fashion_mnist(), CLOTHES
     print(f"{FOLDER} names no folder of Fashion-MNIST: these are scikit-learn's digits instead.")
-    x, labels, test, test_labels = nn.digits()
-    x, test = (kernels.interpolate(images, size=28, mode="bilinear") for images in (x, test))
-    return Classified(x, labels, test, test_labels), tuple(map(str, range(10)))
+    data = nn.digits()
+    parts = data.train_images, data.test_images
+    x, test = (kernels.interpolate(images, size=28, mode="bilinear") for images in parts)
+    return replace(data, train_images=x, test_images=test), tuple(map(str, range(10)))
 
 
 def nearest_mean(data: Classified) -> np.ndarray:

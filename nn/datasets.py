@@ -7,8 +7,8 @@ import math
 import os
 import struct
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,8 @@ FOLDER = "UPCONV_FASHION_MNIST"  # the environment variable that names the folde
 LARGEST = 2**31  # numbers in a file; Fashion-MNIST's largest has 47 million
 
 
-class Classified(NamedTuple):
+@dataclass(frozen=True)
+class Classified:
     """Images N x 1 x H x W in float32, from 0 to 1, and what each shows, N of int64 from 0 to 9."""
 
     train_images: Array

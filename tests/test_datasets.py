@@ -28,8 +28,8 @@ def problems(folder):
 def test_fashion_mnist(tmp_path, compressed):
     write(tmp_path, compressed)
     data = nn.fashion_mnist(tmp_path)
-    assert [array.shape for array in data] == [(12, 1, 5, 4), (12,), (7, 1, 5, 4), (7,)]
-    assert [array.dtype.name for array in data] == ["float32", "int64"] * 2
+    assert [array.shape for array in vars(data).values()] == [(12, 1, 5, 4), (12,), (7, 1, 5, 4), (7,)]
+    assert [array.dtype.name for array in vars(data).values()] == ["float32", "int64"] * 2
     np.testing.assert_array_equal(np.rint(data.train_images * 255)[:, 0], IMAGES)
     np.testing.assert_array_equal(data.test_labels, LABELS[:7])
     assert data.train_images.max() <= 1
@@ -122,10 +122,10 @@ def test_a_folder_in_place_of_a_file(tmp_path):
 def test_digits_and_a_classifier_that_learns_them():
     pytest.importorskip("sklearn")
     data = nn.digits()
-    assert [array.shape for array in data] == [(1438, 1, 8, 8), (1438,), (359, 1, 8, 8), (359,)]
-    assert [array.dtype.name for array in data] == ["float32", "int64"] * 2
+    assert [array.shape for array in vars(data).values()] == [(1438, 1, 8, 8), (1438,), (359, 1, 8, 8), (359,)]
+    assert [array.dtype.name for array in vars(data).values()] == ["float32", "int64"] * 2
     assert (data.train_images.min(), data.train_images.max()) == (0, 1)
-    assert all(np.array_equal(a, b) for a, b in zip(data, nn.digits(), strict=True))
+    assert all(np.array_equal(array, vars(nn.digits())[name]) for name, array in vars(data).items())
     assert not np.array_equal(data.test_labels, nn.digits(seed=1).test_labels)
     model = nn.Sequential(nn.Conv2d(1, 16, 3, padding=1, rng=0), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
     model = nn.Sequential(*model, nn.Linear(256, 10, rng=0))
