@@ -4,7 +4,7 @@ SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c '$(SUITABLE)' 2>/dev/null && echo $(p))))
 BIN = .venv/bin
 
-.PHONY: help demo test test-slow test-pytorch check docs bench report quadrants clean
+.PHONY: help demo recipes test test-slow test-pytorch check docs bench report quadrants clean
 .DEFAULT_GOAL := help
 
 help: ## say what the targets do
@@ -25,6 +25,9 @@ demo: .venv/ready ## train a U-Net on the embedded image of nuclei, then predict
 	@echo
 	@echo "The results are in runs/nuclei: look at preview.png and test_image_mask.png."
 	@echo "An image of your own: $(BIN)/upconv predict runs/nuclei/model.safetensors IMAGE"
+
+recipes: .venv/ready ## run every recipe in examples/, one after the other (some minutes each)
+	@for recipe in examples/[a-z]*.py; do echo "Running $$recipe."; $(BIN)/python $$recipe || exit 1; done
 
 test: .venv/ready ## run the tests
 	@echo "Testing (some minutes; kernels are compiled at their first use)."
