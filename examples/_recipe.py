@@ -70,18 +70,18 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
 
 def pictures(path: Path, rows: Sequence[dict[str, Array]]) -> None:
     """Write a PNG: for each of `rows` titles and what is below them, H x W x C images and H x W labels."""
-    colours = require("matplotlib", extra="train").colormaps["tab10"].with_extremes(over=UNKNOWN)
+    classes = ["#000000", *require("matplotlib", extra="train").colormaps["Set2"].colors]
+    colours = require("matplotlib.colors", extra="train").ListedColormap(classes).with_extremes(over=UNKNOWN)
     figure = blank(2.2 * len(rows[0]), 2.3 * len(rows), "")
-    axes = figure.subplots(len(rows), len(rows[0]), squeeze=False)
-    for line, row in zip(axes, rows, strict=True):
+    for line, row in zip(figure.subplots(len(rows), len(rows[0]), squeeze=False), rows, strict=True):
         for ax, (title, picture) in zip(line, row.items(), strict=True):
             ax.set_axis_off()
             if picture.ndim == 3:
                 ax.imshow(displayed(picture), cmap="gray", interpolation="nearest")
             else:
-                ax.imshow(picture, cmap=colours, vmin=0, vmax=9, interpolation="nearest")
-            if line is axes[0]:
-                ax.set_title(title, fontsize=9)
+                ax.imshow(picture, cmap=colours, vmin=0, vmax=len(classes) - 1, interpolation="nearest")
+            if row is rows[0]:
+                ax.set_title(title, fontsize=10)
     path.parent.mkdir(parents=True, exist_ok=True)
     write(path, as_png(figure))
     print(f"\nThe figure is {path}")
