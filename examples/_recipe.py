@@ -61,6 +61,11 @@ def constant(data: nn.Data) -> list[Array]:
     return [np.full_like(sample.labels, pixels[:VOID].argmax()) for sample in data.test]
 
 
+def spread(values: Sequence[float]) -> str:
+    """The mean, and from where to where they go."""
+    return f"{np.mean(values):.3f} ({min(values):.3f} to {max(values):.3f})"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table in Markdown; fractions have three digits."""
     print()

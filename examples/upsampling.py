@@ -11,7 +11,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from _recipe import constant, mean_iou, options, pictures, table, train
+from _recipe import constant, mean_iou, options, pictures, spread, table, train
 
 from upconv import kernels, nn
 
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         shown[name] = predictions[0]
         columns = np.transpose(found)
         results |= dict(zip((name, f"{name}, near outlines"), columns.mean(1).tolist(), strict=True))
-        rows.append([name, *(f"{x.mean():.3f} ({x.min():.3f} to {x.max():.3f})" for x in columns)])
+        rows.append([name, *map(spread, columns)])
     rows.append(["the most frequent class", *scores(constant(data), data)])
     table(["upsampling", "mean IoU", f"within {REACH} pixels of outlines"], rows)
     pictures(given.output / "upsampling.png", [shown])
