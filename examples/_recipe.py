@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,28 @@ from upconv.nn.progress import Progress
 Array = np.ndarray
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """A type for argparse: an integer that is not smaller."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"it is {text!r}; an integer of {least} or more is needed")
+        return int(text)
+
+    return number
+
+
 def options(name: str, text: str, arguments: Sequence[str] | None, **counts: int) -> argparse.Namespace:
     """What the command line says: --output, --seed, --quick, and a number for each of `counts`, which are defaults."""
     parser = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
     folder = Path("runs") / name
     parser.add_argument("--output", type=Path, default=folder, metavar="DIR", help=f"for the figure ({folder})")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="the same gives the same results (0)")
+    parser.add_argument("--seed", type=at_least(0), default=0, metavar="N", help="the same gives the same results (0)")
     parser.add_argument("--quick", action="store_true", help="seconds to see that all works; its figures mean nothing")
     for count, default in counts.items():
-        parser.add_argument(f"--{count}", type=int, default=default, metavar="N", help=f"({default}; --quick: 1)")
+        parser.add_argument(
+            f"--{count}", type=at_least(1), default=default, metavar="N", help=f"({default}; --quick: 1)"
+        )
     given = parser.parse_args(arguments)
     if given.quick:
         vars(given).update(dict.fromkeys(counts, 1))

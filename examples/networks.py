@@ -1,7 +1,7 @@
 """SegNet, FCN-8s and U-Net on the same drawn scenes: five classes, void borders.
 
-The three start from random weights and get the same crops, steps and learning rate, which were chosen on other scenes.
-Multiplications are those of one image forward. Beside them stands the class that is most frequent, everywhere.
+The three start from random weights and get the same crops, steps and learning rate. Multiplications are those of one
+image forward. Beside them stands the class that is most frequent, everywhere.
 """
 
 from __future__ import annotations

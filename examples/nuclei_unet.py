@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     width, size = (4, {"batch": 1, "crop": 32}) if given.quick else (16, {"batch": 4, "crop": 128})
     data = nn.nuclei(quadrant=3)
     model = nn.UNet(in_channels=1, classes=2, width=width, depth=3, rng=given.seed)
-    result = train(model, data, given.output, steps=given.steps, seed=given.seed, elastic=10, **size)
+    result = train(model, data, given.output, steps=given.steps, seed=given.seed, **size)
 
     dice, iou = (nn.metrics.headline(score(result.counts)) for score in (nn.metrics.dice, nn.metrics.iou))
     best = result.baseline
