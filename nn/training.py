@@ -148,9 +148,10 @@ def _with_files(result: Result, record: Record, data: Data) -> Result:
 
 
 def _image_to_try(sample: Sample, output: Path) -> Path | None:
-    """The file of a test image; of the embedded ones, which have none, a copy is written."""
-    if sample.path or sample.image.dtype != np.uint8 or sample.image.shape[2] != 1:
+    """The file of a test image; of the embedded and drawn ones, which have none, a copy is written."""
+    channels = sample.image.shape[2]
+    if sample.path or sample.image.dtype != np.uint8 or channels not in (1, 3):
         return sample.path
     path = output / "test_image.png"
-    write(path, png(sample.image[:, :, 0]))
+    write(path, png(sample.image[:, :, 0] if channels == 1 else sample.image))
     return path

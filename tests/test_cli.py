@@ -95,6 +95,8 @@ def test_train_on_scenes(capsys, there):
     assert "40 drawn scenes: 28 images to train, 8 for validation, 4 for the test; 3 classes" in out
     assert tomllib.loads((there / "runs" / "scenes" / "config.toml").read_text())["data"] == "scenes"
     assert (there / "runs" / "scenes" / "preview.png").is_file()
+    command = out.rsplit("next:", 1)[1].split()
+    assert command[0] == "upconv" and main(command[1:]) == 0
     assert main(["train", "--resume", "runs/scenes"]) == 0
     for arguments, told in (
         (["--data", "scenes", "--quadrant", "1"], "quadrant is for training on the embedded nuclei"),

@@ -132,7 +132,7 @@ def _report(console: Any, result: Result) -> None:
     show(console, result.counts, type(result.model).__name__, result.baseline)
     for text in (
         f"done in  {result.seconds:.1f} s: {result.model_file}, metrics.csv, progress.png, preview.png",
-        f"next:    upconv predict {result.model_file} {result.image}",
+        f"next:    upconv predict {result.model_file} {result.image or 'IMAGE'}",
     ):
         console.print(text, soft_wrap=True, markup=False, highlight=False)
 
