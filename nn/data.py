@@ -46,7 +46,7 @@ def normalise(image: Array, statistics: tuple[float, float] | None = None) -> Ar
     an image they are those of the whole, given. An image of one value only becomes zeros.
     """
     mean, std = moments(image) if statistics is None else statistics
-    x = image.transpose(2, 0, 1) - mean
+    x = image.transpose(2, 0, 1) - float(mean)
     x /= std or 1.0
     return x.astype(np.float32, copy=False)
 

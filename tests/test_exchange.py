@@ -7,7 +7,7 @@ from network_cases import NETWORKS, drawn, randomised
 from upconv import nn
 from upconv.cli import main
 from upconv.nn.exchange import pytorch
-from upconv.options import NETWORKS as NAMED
+from upconv.options import BROUGHT
 
 load_file = pytest.importorskip("safetensors.numpy").load_file
 MODELS = {
@@ -165,4 +165,4 @@ def test_what_the_commands_refuse(capsys, there):
 
 
 def test_the_help_names_every_network():
-    assert sorted(pytorch.NETWORKS) == list(NAMED)
+    assert sorted(pytorch.NETWORKS) == list(BROUGHT)

@@ -24,26 +24,32 @@ def near(actual, expected, dtype, bound):
     assert (abs(actual - expected) <= info.eps * bound + info.smallest_normal).all()
 
 
+def of_sum(x):
+    """Units of rounding that a sum over the classes may lose, in any order, of the sum of magnitudes."""
+    return x.shape[1] / 2
+
+
 def near_softmax(x, dtype):
-    # exp(d + error) with |error| <= eps |d|; roundings of exp, of the factor and of the product. It is 0 where d < -800
+    # exp(d + error) with |error| <= eps |d|; roundings of exp, sum, factor and product. It is 0 where d < -800
     distance = np.minimum(x.max(axis=1, keepdims=True, initial=-np.inf) - x, 800)
     expected = reference.softmax(x)
-    near(kernels.softmax(x), expected, dtype, (distance + 4) * expected)
+    near(kernels.softmax(x), expected, dtype, (distance + of_sum(x) + 4) * expected)
 
 
 def near_log_softmax(x, dtype):
-    # the roundings of a difference, of the logarithm of at most K, and of their difference
+    # the roundings of a difference, of the sum, of the logarithm of at most K, and of their difference
     expected = reference.log_softmax(x)
-    near(kernels.log_softmax(x), expected, dtype, 2 * abs(expected) + 2 * np.log(x.shape[1]) + 2)
+    near(kernels.log_softmax(x), expected, dtype, 2 * abs(expected) + 2 * np.log(x.shape[1]) + of_sum(x) + 2)
 
 
 def near_gradients(x, grad, dtype):
     size = (abs(reference.softmax(x)) * abs(grad)).sum(axis=1, keepdims=True)
     y = kernels.softmax(x)
-    near(kernels.softmax_input(y, grad), reference.softmax_input(y, grad), dtype, 3 * y * (abs(grad) + size))
+    bound = y * (3 * abs(grad) + (of_sum(x) + 3) * size)
+    near(kernels.softmax_input(y, grad), reference.softmax_input(y, grad), dtype, bound)
     y = kernels.log_softmax(x)
     size = abs(grad).sum(axis=1, keepdims=True, dtype=np.float64)
-    bound = 2 * abs(grad) + 5 * np.exp(y.astype(np.float64)) * size
+    bound = 2 * abs(grad) + (of_sum(x) + 5) * np.exp(y.astype(np.float64)) * size
     near(kernels.log_softmax_input(y, grad), reference.log_softmax_input(y, grad), dtype, bound)
 
 

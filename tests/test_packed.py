@@ -68,7 +68,7 @@ def test_each_form_is_made_once():
 
 
 def test_winograd_leaves_few_tiles_of_a_packed_weight_to_the_direct_sum():
-    weight, x = np.ones((128, 16, 3, 3), np.float32), np.ones((1, 16, 8, 8), np.float32)
+    weight, x = np.ones((256, 16, 3, 3), np.float32), np.ones((1, 16, 8, 8), np.float32)
     assert kernels.explain(kernels.conv2d, x, weight, padding=1).variant == "winograd"
     said = kernels.explain(kernels.conv2d, x, kernels.pack(weight), padding=1)
     assert said.variant == "direct"
