@@ -96,7 +96,7 @@ def _pairs(root: Path, problems: list[str]) -> list[tuple[Path, Path]]:
     if not images:
         problems.append(f"{root / 'images'} holds no image ({' '.join(IMAGE_SUFFIXES)})")
     for stem in sorted(images.keys() - masks.keys()):
-        problems.append(f"{images[stem]} has no mask: {root / 'masks' / stem}.png (or .tif) is missing")
+        problems.append(f"{images[stem]} has no mask: {root / 'masks' / stem}.png (or .tif, .npy) is missing")
     for stem in sorted(masks.keys() - images.keys()) if images else ():
         problems.append(f"{masks[stem]} has no image: {root / 'images' / stem}.* is missing")
     return [(images[stem], masks[stem]) for stem in sorted(images.keys() & masks.keys())]

@@ -212,7 +212,7 @@ def test_problems_are_one_line_each(capsys, there):
     lines = refused(capsys, "train", str(data), *QUICK)
     assert len(lines) == 2
     assert lines[0].startswith("upconv: ")
-    assert lines[0].endswith("a.png (or .tif) is missing")
+    assert lines[0].endswith("a.png (or .tif, .npy) is missing")
     assert "b.png cannot be read as an image" in lines[1]
     assert refused(capsys, "train", "none") == ["upconv: there is no folder none"]
     assert refused(capsys, "train", "--steps", "0", "--crop", "5") == ["upconv: steps is 0; it must be 1 or more"]

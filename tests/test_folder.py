@@ -101,7 +101,7 @@ def test_every_format_in_one_folder(tmp_path):
     save(tmp_path / "masks" / "jpg.jpg", labels)
     assert problems(tmp_path) == [
         "masks/jpg.jpg does not belong here: masks are files in .png .tif .tiff .npy",
-        "images/jpg.jpg has no mask: masks/jpg.png (or .tif) is missing",
+        "images/jpg.jpg has no mask: masks/jpg.png (or .tif, .npy) is missing",
     ]
 
 
@@ -132,7 +132,7 @@ def test_every_problem_is_told_at_once(tmp_path):
     tifffile.imwrite(tmp_path / "masks" / "float.tif", np.zeros((2, 2), np.float32))
     found = problems(tmp_path)
     for expected in (
-        "images/unlabelled.png has no mask: masks/unlabelled.png (or .tif) is missing",
+        "images/unlabelled.png has no mask: masks/unlabelled.png (or .tif, .npy) is missing",
         "masks/orphan.tif has no image: images/orphan.* is missing",
         "masks/sizes.png is 2 x 2 pixels, its image 3 x 2; they must be equal",
         "images/twice.tif and twice.png have the same name; one of them must go",
