@@ -13,7 +13,20 @@ from .trainer import Step
 SECONDS = 10.0  # between lines where there is no terminal
 
 
-class Progress:
+class Shown:
+    """What may show a bar of rich until it is left."""
+
+    bar: Any = None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the bar."""
+        if self.bar:
+            self.bar.stop()
+
+
+class Progress(Shown):
     """Bar, loss, Dice and the time left on a rich `console`: a context manager whose `show` is `train`'s on_step."""
 
     def __init__(self, steps: int, console: Any, watched_as: str = "test") -> None:
@@ -22,7 +35,6 @@ class Progress:
         self.last = perf_counter()
         self.first: tuple[int, float] | None = None  # the first step here, and when it was done
         self.watched = ""
-        self.bar: Any = None
 
     def __enter__(self) -> Self:
         """Start the bar."""
@@ -41,13 +53,6 @@ class Progress:
         self.task = self.bar.add_task("first step", total=self.steps)
         self.bar.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave the bar as it stands."""
-        if self.bar:
-            self.bar.stop()
 
     def show(self, step: Step) -> None:
         """One step is done."""
@@ -70,7 +75,7 @@ class Progress:
         self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-class Tiles:
+class Tiles(Shown):
     """How much of an image is predicted: a context manager whose `show` is `predict`'s on_tile.
 
     A bar on a terminal, a line now and then elsewhere; neither where there is one tile alone.
@@ -79,18 +84,10 @@ class Tiles:
     def __init__(self, console: Any) -> None:
         """console: one of rich."""
         self.console, self.last = console, perf_counter()
-        self.bar: Any = None
 
     def __enter__(self) -> Self:
         """Wait for the first tile."""
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Clear the bar away."""
-        if self.bar:
-            self.bar.stop()
 
     def show(self, done: int, tiles: int) -> None:
         """So many tiles are done."""
