@@ -1,0 +1,36 @@
+"""Where arrays live: NumPy's in the computer's memory, CuPy's on a GPU.
+
+CuPy is never imported here: an array of CuPy's can only come from somebody who has imported it.
+"""
+
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+
+def cupy() -> ModuleType | None:
+    """CuPy, where somebody has imported it."""
+    return sys.modules.get("cupy")
+
+
+def on_device(x: Any) -> bool:
+    """True for a CuPy array."""
+    module = cupy()
+    return module is not None and isinstance(x, module.ndarray)
+
+
+def is_array(x: Any) -> bool:
+    """True for a NumPy or CuPy array."""
+    return isinstance(x, np.ndarray) or on_device(x)
+
+
+def namespace(x: Any) -> Any:
+    """The module whose functions take `x`: `cupy` for a CuPy array, `numpy` for all else."""
+    return cupy() if on_device(x) else np
+
+
+def address(x: Any) -> int:
+    """Where the first number of an array lies, in the memory of its device."""
+    return x.data.ptr if on_device(x) else x.ctypes.data
