@@ -315,6 +315,9 @@ class Rules:
 
     # the rest
 
+    def precision(self) -> str | None:
+        return self._one(None, "fp32", "tf32")
+
     def activation(self) -> str | None:
         return self._one(None, "relu")
 

@@ -1,4 +1,4 @@
-"""The operators of dense prediction on NumPy arrays: see each function's docstring.
+"""The operators of dense prediction on NumPy and CuPy arrays: see each function's docstring.
 
 Logical shapes are NCHW (weights OIHW, of transposed convolutions IOHW); the memory format is a matter of strides, and
 channels-last is the fast one. `algorithm="reference"` computes any operator from its definition instead.
@@ -53,6 +53,7 @@ from .pointwise import (
     tanh_input,
 )
 from .pooling import max_pool2d, max_pool2d_indices, max_pool2d_input, max_pool2d_offsets
+from .precision import get_precision, precision, set_precision
 from .resampling import interpolate, interpolate_input
 from .transposed import conv_transpose2d, conv_transpose2d_input, conv_transpose2d_weight
 from .unpooling import max_unpool2d, max_unpool2d_input, unpool2d, unpool2d_input
@@ -89,6 +90,7 @@ __all__ = [
     "dropout_input",
     "explain",
     "get_num_threads",
+    "get_precision",
     "global_avg_pool2d",
     "global_avg_pool2d_input",
     "global_max_pool2d",
@@ -122,9 +124,11 @@ __all__ = [
     "num_threads",
     "overlap_counts",
     "pack",
+    "precision",
     "relu",
     "relu_input",
     "set_num_threads",
+    "set_precision",
     "sigmoid",
     "sigmoid_input",
     "softmax",

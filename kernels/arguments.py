@@ -10,6 +10,7 @@ import numpy as np
 
 from .case import Output
 from .layout import Array, Shape, format_of
+from .namespace import aligned, host, is_array, namespace, on_device, readable
 from .window import Pair, Sides, Window, same_padding
 
 LIMIT = 2**31  # kernels count pixels, channels and windows in 64 bits, but nothing real reaches this
@@ -25,6 +26,7 @@ class Arguments:
         self.name = name
         self.kernel = kernel
         self.unbatched: bool | None = None  # whether the maps came without the axis of images; None before the first
+        self.kind: str | None = None  # whose arrays these are, NumPy's or CuPy's; None before the first
 
     def fail(self, message: str, error: type[Exception] = ValueError) -> NoReturn:
         """Raise `error` with the operator's name before `message`."""
@@ -66,7 +68,7 @@ class Arguments:
             if len(value) != 2:
                 self.fail(f"{name} must be an integer or a pair, got {value!r}")
             return self.integer(f"{name}[0]", value[0], minimum), self.integer(f"{name}[1]", value[1], minimum)
-        if isinstance(value, (str, float)) or value is None or (isinstance(value, np.ndarray) and value.ndim):
+        if isinstance(value, (str, float)) or value is None or (is_array(value) and value.ndim):
             self.fail(f"{name} must be an integer or a pair, got {_describe(value)}", TypeError)
         number = self.integer(name, value, minimum)
         return number, number
@@ -97,8 +99,7 @@ class Arguments:
 
         axes "...": any.
         """
-        if not isinstance(value, np.ndarray):
-            self.fail(f"{name} must be a NumPy array, got {_describe(value)}", TypeError)
+        self._of_one_kind(name, value, "array")
         if value.dtype not in FLOATS or not value.dtype.isnative:
             self.fail(f"{name} must be float32 or float64 in native byte order, got {value.dtype.str}", TypeError)
         if value.ndim != len(axes) and axes != "...":
@@ -106,7 +107,17 @@ class Arguments:
         if dtype is not None and value.dtype != dtype:
             self.fail(f"{name} must be {dtype} like the first array, got {value.dtype}", TypeError)
         self._limited(name, value)
-        return value if value.flags.aligned else value.copy(order="K")
+        return value if aligned(value) else value.copy(order="K")
+
+    def _of_one_kind(self, name: str, value: Any, what: str) -> None:
+        """`value` must be an array of the library that the first array came from."""
+        if is_array(value):
+            kind = "CuPy" if on_device(value) else "NumPy"
+            self.kind = self.kind or kind
+            if self.kind != kind:
+                self.fail(f"{name} must be a {self.kind} array like the first array, got a {kind} array", TypeError)
+        else:
+            self.fail(f"{name} must be a {self.kind or 'NumPy'} {what}, got {_describe(value)}", TypeError)
 
     def _limited(self, name: str, value: Array) -> None:
         if max(value.shape, default=0) >= LIMIT:
@@ -117,7 +128,7 @@ class Arguments:
 
         The result has that axis; give the results their shape by `output`.
         """
-        ndim = value.ndim if isinstance(value, np.ndarray) else len(axes)
+        ndim = value.ndim if is_array(value) else len(axes)
         array = self.array(name, value, self._axes(name, axes, ndim, f"shape {getattr(value, 'shape', None)}"), dtype)
         return array[np.newaxis] if self.unbatched else array
 
@@ -167,7 +178,7 @@ class Arguments:
         shape, dtype = arrays[0].shape, arrays[0].dtype
         if len(shape) == 4 and not all(each.flags.c_contiguous for each in arrays):
             return tuple(arrays), Output(shape, dtype, format), tuple(range(len(arrays)))
-        rows = tuple(np.ascontiguousarray(each).reshape(1, 1, 1, -1) for each in arrays)
+        rows = tuple(namespace(each).ascontiguousarray(each).reshape(1, 1, 1, -1) for each in arrays)
         return rows, Output(rows[0].shape, dtype, final=shape), ()
 
     def output(self, shape: Shape, dtype: np.dtype, format: str = "channels_last") -> Output:
@@ -182,14 +193,19 @@ class Arguments:
 
     def integers(self, name: str, value: Any, shape: Shape) -> Array:
         """An array of integers of exactly `shape`, without the axis of images where the maps came without it."""
-        if not isinstance(value, np.ndarray):
-            self.fail(f"{name} must be a NumPy array of integers, got {_describe(value)}", TypeError)
+        self._of_one_kind(name, value, "array of integers")
         if value.dtype.kind not in "iu":
             self.fail(f"{name} must be integers, got {value.dtype}", TypeError)
         self.shape(name, value, self.seen(shape))
         self._limited(name, value)
         value = value[np.newaxis] if self.unbatched else value
-        return value if value.flags.aligned else value.copy(order="K")
+        return value if aligned(value) else value.copy(order="K")
+
+    def finite(self, name: str, value: Array) -> None:
+        """Every number of `value` must be finite; what cannot be looked at is taken as it is."""
+        finite = namespace(value).isfinite(value)
+        if readable(value) and not finite.all():
+            self.fail(f"{name} must be finite, got {host(value[~finite])[0]}")
 
     def shape(self, name: str, value: Array, expected: Shape) -> None:
         """`value` must have exactly the shape `expected`."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .layout import Array, Shape
+from .namespace import is_array, on_device
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,15 @@ class Case:
     out: Any = None  # the caller's array for the first output
     elementwise: bool = False  # out may be an argument itself
     answer: Array | None = None  # the result, where nothing has to be computed
+    precision: str = "fp32"  # the least that float32 products may have (`precision.py`)
+
+    @property
+    def device(self) -> str:
+        """ "cuda" where the arguments are CuPy arrays, else "cpu"."""
+        return "cuda" if any(on_device(each) for each in self.arguments) else "cpu"
 
     @property
     def cost(self) -> Cost:
         """The operations, and the bytes of all arrays read and written once."""
-        arrays = sum(a.nbytes for a in self.arguments if isinstance(a, np.ndarray))
+        arrays = sum(a.nbytes for a in self.arguments if is_array(a))
         return Cost(self.flops, arrays + sum(prod(o.shape) * o.dtype.itemsize for o in self.outputs))

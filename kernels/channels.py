@@ -10,6 +10,7 @@ from .arguments import Arguments
 from .case import Case, Output
 from .cpu import pointwise, sums
 from .layout import Array, empty, format_of, joined
+from .namespace import is_array
 from .op import Variant, operator
 from .planes import planes
 
@@ -54,7 +55,7 @@ def bias_relu_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Arra
     grad = check.map("grad", grad, "NCHW", y.dtype)
     check.map_fits("grad", grad, y.shape)
     dense = planes(y, grad)
-    if dense and isinstance(out, np.ndarray) and not (out.shape == check.seen(y.shape) and out.flags.c_contiguous):
+    if dense and is_array(out) and not (out.shape == check.seen(y.shape) and out.flags.c_contiguous):
         dense = None  # a kernel for planes writes planes
     arguments = dense or (y, grad)
     final = check.seen(grad.shape)
@@ -111,13 +112,16 @@ def concatenate(xs: Sequence[Array], *, algorithm: str = "auto", out: Array | No
     return Case(tuple(arrays), (output,), maps=maps, algorithm=algorithm, out=out, answer=answer)
 
 
-def channel_slots(shape: Sequence[int], channels: Sequence[int], dtype: Any = np.float32) -> tuple[Array, list[Array]]:
+def channel_slots(
+    shape: Sequence[int], channels: Sequence[int], dtype: Any = np.float32, *, like: Array | None = None
+) -> tuple[Array, list[Array]]:
     """buffer[n, c_0 + ... + c_(m-1) + c, i, j] = slots[m][n,c,i,j]: an uninitialised buffer, and views of its channels.
 
     Give the views as `out=` to the operators whose results are to be concatenated; `concatenate` of them then returns
     the buffer and copies nothing.
 
-    shape: (N, H, W). channels: how many each view has. dtype: float32 or float64.
+    shape: (N, H, W). channels: how many each view has. dtype: float32 or float64. like: an array on whose device the
+    buffer is to lie, None for NumPy.
     Returns (buffer, slots): (N, sum(channels), H, W) in channels-last memory, and a list of (N, channels[m], H, W).
 
     Raises ValueError or TypeError naming the argument where one does not fit.
@@ -127,6 +131,6 @@ def channel_slots(shape: Sequence[int], channels: Sequence[int], dtype: Any = np
     if not isinstance(channels, (tuple, list)):
         check.fail(f"channels must be a list of integers, got {type(channels).__name__}", TypeError)
     counts = [check.integer(f"channels[{m}]", count, 0) for m, count in enumerate(channels)]
-    buffer = empty((n, sum(counts), h, w), check.dtype("dtype", dtype))
+    buffer = empty((n, sum(counts), h, w), check.dtype("dtype", dtype), like)
     starts = [sum(counts[:m]) for m in range(len(counts))]
     return buffer, [buffer[:, start : start + count] for start, count in zip(starts, counts, strict=True)]

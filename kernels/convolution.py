@@ -14,6 +14,7 @@ from .cpu import convolution as cpu
 from .cpu import dots, grouped, single, winograd, winograd_weight
 from .layout import Array, Shape, format_of, plane
 from .op import Variant, operator
+from .precision import checked as checked_precision
 from .window import Window
 
 ACTIVATIONS = (None, "relu")
@@ -52,6 +53,7 @@ def conv2d_input(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    precision: str | None = None,
     algorithm: str = "auto",
     out: Array | None = None,
 ) -> Case:
@@ -79,6 +81,7 @@ def conv2d_input(
         flops=flops_of(grad.shape, weight.shape),
         algorithm=algorithm,
         out=out,
+        precision=checked_precision(check, precision),
     )
 
 
@@ -106,6 +109,7 @@ def conv2d_weight(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    precision: str | None = None,
     algorithm: str = "auto",
     out: Array | None = None,
 ) -> Case:
@@ -138,6 +142,7 @@ def conv2d_weight(
         flops=flops_of(grad.shape, shape),
         algorithm=algorithm,
         out=out,
+        precision=checked_precision(check, precision),
     )
 
 
@@ -163,6 +168,7 @@ def conv2d(
     dilation: Any = 1,
     groups: int = 1,
     activation: str | None = None,
+    precision: str | None = None,
     algorithm: str = "auto",
     out: Array | None = None,
 ) -> Case:
@@ -178,6 +184,7 @@ def conv2d(
     outputs, an odd pixel of padding at the bottom and right (ONNX SAME_UPPER).
     groups: filters k of group g see the C / groups channels of group g only.
     activation: None, or "relu" for f(a) = max(a, 0), NaN staying NaN.
+    precision: "fp32", "tf32", or None for that of `precision`: see `set_precision`.
     algorithm: "auto", or the name of a variant that `explain` lists. "direct" sums the products as they stand; "auto"
     may take "winograd" in float32, whose errors are larger (`explain` gives the bound). out: where to write; it may be
     a view.
@@ -211,4 +218,5 @@ def conv2d(
         flops=flops_of(shape, weight.shape),
         algorithm=algorithm,
         out=out,
+        precision=checked_precision(check, precision),
     )

@@ -3,13 +3,12 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from . import reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import elementwise_loss as cpu
 from .layout import Array
+from .namespace import namespace
 from .op import Variant, operator
 
 REDUCTIONS = ("mean", "sum")
@@ -39,10 +38,9 @@ def _compared(
 def _weights(check: Arguments, name: str, value: Any, x: Array) -> Array:
     """`value`, finite, as an array of the shape of x."""
     value = check.array(name, value, "...", x.dtype)
-    if not np.isfinite(value).all():
-        check.fail(f"{name} must be finite, got {value[~np.isfinite(value)][0]}")
+    check.finite(name, value)
     try:
-        return np.broadcast_to(value, x.shape)
+        return namespace(value).broadcast_to(value, x.shape)
     except ValueError:
         check.fail(f"{name} must broadcast to the shape of x, {x.shape}, got {value.shape}")
 

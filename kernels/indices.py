@@ -7,14 +7,15 @@ import numpy as np
 
 from .arguments import Arguments
 from .layout import Array, Shape
+from .namespace import host, namespace, readable
 
 INDEX = np.dtype(np.int64)
 
 
 def within(check: Arguments, name: str, values: Array, end: int) -> None:
     """`values` must lie in 0..end-1."""
-    if values.size:
-        low, high = int(values.min()), int(values.max())
+    if values.size and readable(values):
+        low, high = host(namespace(values).stack([values.min(), values.max()])).tolist()
         if low < 0 or high >= end:
             check.fail(f"{name} must be in 0..{end - 1}, got {low if low < 0 else high}", IndexError)
 
@@ -46,9 +47,9 @@ def indices_to_onnx(indices: Array, input_shape: Shape, *, storage_order: int = 
     within(check, "indices", indices, pixels)
     places = indices.astype(INDEX)
     if order:
-        rows, columns = np.divmod(places, max(1, shape[3]))
+        rows, columns = namespace(places).divmod(places, max(1, shape[3]))
         places = columns * shape[2] + rows
-    places += _starts(shape)
+    places += _starts(shape, namespace(places))
     return places[0] if check.unbatched else places
 
 
@@ -76,14 +77,15 @@ def indices_from_onnx(indices: Array, input_shape: Shape, *, storage_order: int 
     pixels = shape[2] * shape[3]
     within(check, "indices", indices, prod(shape))
     places = indices.astype(INDEX)
-    places -= _starts(shape)
-    if places.size and not 0 <= places.min() <= places.max() < pixels:
-        n, c = np.argwhere((places < 0) | (places >= pixels))[0][:2]
-        first = (int(n) * shape[1] + int(c)) * pixels
-        bad = indices[n, c][(places[n, c] < 0) | (places[n, c] >= pixels)][0]
+    xp = namespace(places)
+    places -= _starts(shape, xp)
+    if readable(places) and bool(((places < 0) | (places >= pixels)).any()):
+        n, c = host(xp.argwhere((places < 0) | (places >= pixels)))[0][:2].tolist()
+        first = (n * shape[1] + c) * pixels
+        bad = host(indices[n, c][(places[n, c] < 0) | (places[n, c] >= pixels)])[0]
         check.fail(f"indices must be in {first}..{first + pixels - 1} in plane ({n}, {c}), got {bad}", IndexError)
     if order:
-        columns, rows = np.divmod(places, max(1, shape[2]))
+        columns, rows = xp.divmod(places, max(1, shape[2]))
         places = rows * shape[3] + columns
     return places[0] if check.unbatched else places
 
@@ -93,11 +95,11 @@ def _checked(check: Arguments, indices: Any, input_shape: Any, storage_order: An
     if prod(shape) >= 2**63:
         check.fail(f"input_shape must have fewer than 2**63 entries, got {check.seen(shape)}")
     order = check.integer("storage_order", storage_order, 0, 1)
-    size = getattr(indices, "shape", ())[-2:] if np.ndim(indices) >= 3 else (1, 1)
+    size = getattr(indices, "shape", ())[-2:] if getattr(indices, "ndim", 0) >= 3 else (1, 1)
     return shape, check.integers("indices", indices, (*shape[:2], *size)), order
 
 
-def _starts(shape: Shape) -> Array:
+def _starts(shape: Shape, xp: Any) -> Array:
     """The position of each plane's first pixel in the whole tensor, (N, C, 1, 1)."""
     n, c, h, w = shape
-    return (np.arange(n * c, dtype=INDEX) * (h * w)).reshape(n, c, 1, 1)
+    return (xp.arange(n * c, dtype=INDEX) * (h * w)).reshape(n, c, 1, 1)

@@ -13,16 +13,20 @@ import numpy as np
 
 from .case import Case
 from .cpu import machine
+from .namespace import is_array, on_device
 from .packed import Packed
+from .precision import get_precision
 
 MOST = 1024  # calls that an operator remembers; after them it starts afresh
+
+VECTOR = 16  # bytes that a thread of a GPU moves at once, where they begin at a multiple of that
 
 EXACT = (int, str, bool, type(None))  # not what is merely equal: 1 is an integer, True is not
 
 
 def likeness(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
     """What two calls have in common that differ in the numbers of their arrays alone; None where it is not known."""
-    parts: list[Hashable] = [machine.vectors().name, len(args), *kwargs]
+    parts: list[Hashable] = [machine.vectors().name, get_precision(), len(args), *kwargs]
     for value in (*args, *kwargs.values()):
         kind = type(value)
         if kind is np.ndarray or kind is Packed:
@@ -33,6 +37,8 @@ def likeness(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
             parts.append((kind, value))
         elif kind is tuple and all(type(each) is int for each in value):
             parts.append(value)
+        elif on_device(value):
+            parts.append((value.shape, value.strides, value.dtype, value.device.id, value.data.ptr % VECTOR))
         else:
             return None
     return tuple(parts)
@@ -67,13 +73,13 @@ class Known:
 
 def known(case: Case, variant: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Known | None:
     """What to remember of a call; None where its case has other arrays than it, or it has one of them twice."""
-    given = [(number, each) for number, each in enumerate((*args, *kwargs.values())) if isinstance(each, np.ndarray)]
+    given = [(number, each) for number, each in enumerate((*args, *kwargs.values())) if is_array(each)]
     places = {id(each): number for number, each in given}
-    held = [position for position, each in enumerate(case.arguments) if isinstance(each, np.ndarray)]
+    held = [position for position, each in enumerate(case.arguments) if is_array(each)]
     wanted = [case.arguments[position] for position in held] + ([] if case.out is None else [case.out])
     if len(places) < len(given) or case.answer is not None or any(id(each) not in places for each in wanted):
         return None
     sources = tuple((position, places[id(case.arguments[position])]) for position in held)
     out = None if case.out is None else places[id(case.out)]
-    bare = tuple(None if isinstance(each, np.ndarray) else each for each in case.arguments)
+    bare = tuple(None if is_array(each) else each for each in case.arguments)
     return Known(replace(case, arguments=bare, out=None), variant, sources, out)

@@ -5,12 +5,14 @@ every kernel works on; pixels, rows and images may be any distance apart, so a s
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from . import memory
+from .namespace import address, is_array, namespace, on_device
 
-Array = np.ndarray
+Array = np.ndarray  # or CuPy's, which has the same attributes but for a few (`namespace.py`)
 Shape = tuple[int, ...]
 
 
@@ -29,12 +31,24 @@ def format_of(x: Array) -> str:
     return "contiguous" if x.flags.c_contiguous and not is_channels_last(x) else "channels_last"
 
 
-def empty(shape: Shape, dtype: np.dtype) -> Array:
-    """An uninitialised array of logical `shape`; four axes are laid out channels-last."""
+def empty(shape: Shape, dtype: np.dtype, like: Array | None = None) -> Array:
+    """An uninitialised array of logical `shape`, on the device of `like`; four axes are laid out channels-last."""
+    if on_device(like):
+        return _empty_on_device(namespace(like), shape, np.dtype(dtype))
     if len(shape) != 4:
         return memory.empty(shape, dtype)
     n, c, h, w = shape
     return memory.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def _empty_on_device(xp: Any, shape: Shape, dtype: np.dtype) -> Array:
+    """Its base is None also where it is channels-last, by which `upconv.nn` knows that nobody else has it."""
+    if len(shape) != 4:
+        return xp.empty(shape, dtype)
+    n, c, h, w = shape
+    size = dtype.itemsize
+    strides = h * w * c * size, size, w * c * size, c * size
+    return xp.ndarray(shape, dtype, memptr=xp.cuda.alloc(n * c * h * w * size), strides=strides)
 
 
 def channels_last(x: Array) -> Array:
@@ -42,25 +56,25 @@ def channels_last(x: Array) -> Array:
 
     x: (N, C, H, W) of any dtype. Raises TypeError where it is anything else.
     """
-    if not isinstance(x, np.ndarray) or x.ndim != 4:
-        got = f"shape {x.shape}" if isinstance(x, np.ndarray) else type(x).__name__
+    if not is_array(x) or x.ndim != 4:
+        got = f"shape {x.shape}" if is_array(x) else type(x).__name__
         raise TypeError(f"channels_last: x must be a NumPy array with the axes NCHW, got {got}")
     if is_channels_last(x):
         return x
-    copy = empty(x.shape, x.dtype)
+    copy = empty(x.shape, x.dtype, x)
     copy[...] = x
     return copy
 
 
 def joined(xs: Sequence[Array]) -> Array | None:
     """The stretch of one buffer whose channels the arrays fill side by side, or None where they are not neighbours."""
-    first, address = xs[0], xs[0].ctypes.data
+    first, end = xs[0], address(xs[0])
     for x in xs:
-        if x.base is None or x.base is not first.base or x.strides != first.strides or x.ctypes.data != address:
+        if x.base is None or x.base is not first.base or x.strides != first.strides or address(x) != end:
             return None
-        address += x.shape[1] * x.itemsize
+        end += x.shape[1] * x.itemsize
     shape = (first.shape[0], sum(x.shape[1] for x in xs), *first.shape[2:])
     apart = [abs(first.strides[axis]) for axis in (0, 2, 3) if shape[axis] > 1]
-    if first.strides[1] != first.itemsize or min(apart, default=address) < shape[1] * first.itemsize:
+    if first.strides[1] != first.itemsize or min(apart, default=end) < shape[1] * first.itemsize:
         return None
-    return np.lib.stride_tricks.as_strided(first, shape, first.strides)
+    return namespace(first).lib.stride_tricks.as_strided(first, shape, first.strides)

@@ -1,5 +1,6 @@
 """The fully connected layer with its gradients: rules and docstrings."""
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from .case import Case, Output
 from .convolution import ACTIVATIONS
 from .cpu import linear as cpu
 from .layout import Array
+from .namespace import namespace
 from .op import Variant, operator
 
 
@@ -18,7 +20,7 @@ def _rows(check: Arguments, name: str, value: Any, dtype: np.dtype | None = None
     array = check.array(name, value, "...", dtype)
     if array.ndim < 1:
         check.fail(f"{name} must have the axes MC or any others before C, got shape {array.shape}")
-    return np.ascontiguousarray(array).reshape(int(np.prod(array.shape[:-1])), array.shape[-1])
+    return namespace(array).ascontiguousarray(array).reshape(prod(array.shape[:-1]), array.shape[-1])
 
 
 def _two_rows(check: Arguments, x: Any, grad: Any) -> tuple[Array, Array]:

@@ -2,14 +2,13 @@
 
 from typing import Any
 
-import numpy as np
-
 from . import reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import dice
 from .cpu import loss as cpu
 from .layout import Array, format_of
+from .namespace import host, readable
 from .op import Variant, operator
 
 REDUCTIONS = ("mean", "sum")
@@ -27,10 +26,11 @@ class _Labelled:
         labels = check.integers("labels", labels, (n, *self.shape[2:]))
         ignored = check.integer("ignore_index", ignore_index, -(2**63), 2**63 - 1)
         outside = labels.view(labels.dtype.str.replace("i", "u")) >= k  # negative ones are large then
-        if outside.any():
+        if readable(labels) and outside.any():
             outside &= labels != ignored
             if outside.any():
-                check.fail(f"labels must be 0..{k - 1} or ignore_index={ignored}, got {labels[outside][0]}", IndexError)
+                first = host(labels[outside])[0]
+                check.fail(f"labels must be 0..{k - 1} or ignore_index={ignored}, got {first}", IndexError)
         self.labels = labels.reshape(n, h, w)
         self.parameters: dict[str, Any] = {"ignore_index": ignored}
 
@@ -41,8 +41,7 @@ class _Labelled:
             return None
         weight = self.check.array("weight", weight, "K", self.scores.dtype)
         self.check.shape("weight", weight, self.scores.shape[1:2])
-        if not np.isfinite(weight).all():
-            self.check.fail(f"weight must be finite, got {weight[~np.isfinite(weight)][0]}")
+        self.check.finite("weight", weight)
         return weight
 
     def case(self, *more: Any, gradient: bool, flops: int, algorithm: str) -> Case:

@@ -31,6 +31,21 @@ def namespace(x: Any) -> Any:
     return cupy() if on_device(x) else np
 
 
+def aligned(x: Any) -> bool:
+    """Whether numbers begin where the processor wants them; CuPy has no arrays where they do not."""
+    return on_device(x) or x.flags.aligned
+
+
+def readable(x: Any) -> bool:
+    """Whether Python may look at numbers of `x`: not while a stream of the GPU is captured as a graph."""
+    return not on_device(x) or not cupy().cuda.get_current_stream().is_capturing()  # type: ignore[union-attr]
+
+
+def host(x: Any) -> np.ndarray:
+    """The numbers of `x` in a NumPy array, copied from the GPU if they are there."""
+    return x.get() if on_device(x) else x
+
+
 def address(x: Any) -> int:
     """Where the first number of an array lies, in the memory of its device."""
     return x.data.ptr if on_device(x) else x.ctypes.data

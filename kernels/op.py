@@ -1,19 +1,21 @@
 """The frame every operator stands in: validate -> allocate -> choose -> run.
 
 An operator is declared once, by a function whose body is its rule: it checks the arguments and returns a `Case`, the
-call in normal form. `operator(...)` joins to that rule the reference (the definition, in float64), the variants (the
-kernels that can compute it, best first) and the gradients, and returns the public function. Validation, allocation and
+call in normal form. `operator(...)` joins to that rule the reference (the definition, in float64), the base (the same
+by library calls, for NumPy and CuPy), the variants (the kernels that can compute it, best first) and the gradients,
+and returns the public function. Validation, allocation and
 choice happen here and nowhere else, so a variant finds arrays that are already right:
 
 - four-axis arrays in `Case.maps` are channels-last, the outputs are channels-last and share no memory with an input;
 - sizes fit, indices are in range, dtypes agree, and there is something to write.
 
-A variant is called as `run(outputs, *arguments, **parameters)`, the reference as `reference(*arguments, **parameters)`.
+A variant is called as `run(outputs, *arguments, **parameters)`; the reference and the base, which return what it would
+write, as `function(*arguments, **parameters)`.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from math import prod
 from typing import Any, ParamSpec
 
@@ -24,6 +26,7 @@ from .arguments import Arguments
 from .case import Case, Cost
 from .known import MOST, Known, known, likeness
 from .layout import Array
+from .namespace import address, aligned, is_array, namespace, on_device
 
 P = ParamSpec("P")
 
@@ -46,6 +49,7 @@ class Variant:
     shapes and strides that plans nothing and keeps none of these; a call like this one will use it.
     refuses: why it cannot serve a case, None where it can; describe: what it would use for one; declines: why it leaves
     a case that it could serve to those after it unless it is asked for by name, None where it does not.
+    device: whose arrays it takes, NumPy's ("cpu"), CuPy's ("cuda") or both ("any"). precision: that of its products.
     """
 
     name: str
@@ -53,11 +57,26 @@ class Variant:
     refuses: Callable[..., str | None] = never
     describe: Callable[..., str] = nothing
     declines: Callable[..., str | None] = never
+    device: str = "cpu"
+    precision: str = "fp32"
+
+    def cannot_serve(self, case: Case) -> str | None:
+        """Why not, None where it can."""
+        if self.precision != "fp32" == case.precision:
+            return f"its products are {self.precision}, and the call asks for fp32"
+        return self.refuses(*case.arguments, **case.parameters)
+
+    def leaves(self, case: Case) -> str | None:
+        """Why it leaves the case to others unless it is asked for, None where it does not."""
+        return None if self.declines is never else self.declines(*case.arguments, **case.parameters)
 
 
 @dataclass
 class Op:
     """An operator: its rule, its definition, its kernels and its gradients.
+
+    reference: the definition, in float64 NumPy. base: the same by the functions that NumPy and CuPy share, in the
+    arrays' own dtype, for where no kernel serves.
 
     by_shape: neither the rule nor the choice of a variant looks at numbers in arrays.
     """
@@ -65,6 +84,7 @@ class Op:
     name: str
     rule: Callable[..., Case]
     reference: Callable[..., Any]
+    base: Callable[..., Any]
     variants: Sequence[Variant]
     gradients: dict[Any, Callable[..., Any]]  # argument name, or a tuple of them -> the operator of the gradients
     by_shape: bool = False
@@ -72,23 +92,28 @@ class Op:
 
     def choose(self, case: Case) -> Variant:
         """The variant asked for, or the first that neither refuses nor declines the case."""
+        kernels, others = self.serving(case.device)
         if isinstance(case.algorithm, str) and case.algorithm == "auto":  # it is not checked yet
-            for variant in self.variants:
-                if variant.refuses(*case.arguments, **case.parameters) is None and (
-                    variant.declines is never or variant.declines(*case.arguments, **case.parameters) is None
-                ):
+            for variant in kernels:
+                if variant.cannot_serve(case) is None and variant.leaves(case) is None:
                     return variant
-        available = {variant.name: variant for variant in (*self.variants, self._definition)}
+        available = {variant.name: variant for variant in (*kernels, *others)}
         name = Arguments(self.name).choice("algorithm", case.algorithm, ["auto", *available])
-        variant = self._definition if name == "auto" else available[name]
-        reason = variant.refuses(*case.arguments, **case.parameters)
+        variant = others[-1] if name == "auto" else available[name]
+        reason = variant.cannot_serve(case)
         if reason is not None:
             raise ValueError(f"{self.name}: algorithm {case.algorithm!r} cannot serve this call: {reason}")
         return variant
 
+    def serving(self, device: str) -> tuple[list[Variant], tuple[Variant, ...]]:
+        """The kernels for a device, best first; and what needs none, the last of which runs where no kernel serves."""
+        return [variant for variant in self.variants if variant.device == device], self._without_kernels[device]
+
     @cached_property
-    def _definition(self) -> Variant:
-        return Variant("reference", self._run_reference)
+    def _without_kernels(self) -> dict[str, tuple[Variant, ...]]:
+        base = Variant("base", partial(_assign, self.base), describe=_library, device="any")
+        definition = Variant("reference", partial(_assign, self.reference), describe=_definition)
+        return {"cpu": (base, definition), "cuda": (base,)}
 
     def prepare(self, *args: Any, **kwargs: Any) -> tuple[Case, Variant]:
         """Validate and choose."""
@@ -127,11 +152,12 @@ class Op:
         arguments = list(case.arguments)
         for position in case.maps:
             arguments[position] = layout.channels_last(arguments[position])
-        results = [layout.empty(each.shape, each.dtype) for each in case.outputs]
+        like = None if variant.device == "cpu" else next(each for each in arguments if is_array(each))
+        results = [layout.empty(each.shape, each.dtype, like) for each in case.outputs]
         if case.out is not None:
             out = case.out.reshape(case.outputs[0].shape)  # a copy where it cannot be a view: no use then
             others = [a for a in arguments if not (case.elementwise and same_memory(out, a))]
-            if layout_serves(out) and np.may_share_memory(out, case.out) and not any(overlaps(out, a) for a in others):
+            if layout_serves(out) and may_share_memory(out, case.out) and not any(overlaps(out, a) for a in others):
                 results[0] = out
         for hook in trace:
             hook(self, variant, case, results)
@@ -144,48 +170,67 @@ class Op:
                 remembered.again(results, *arguments)
         for position, (result, output) in enumerate(zip(results, case.outputs, strict=True)):
             if position == 0 and case.out is not None:
-                if not np.may_share_memory(result, case.out):
+                if not may_share_memory(result, case.out):
                     case.out[...] = result.reshape(output.given)
                 results[0] = case.out
                 continue
             if output.format == "contiguous" and result.ndim == 4:
-                result = np.ascontiguousarray(result)
+                result = namespace(result).ascontiguousarray(result)
             results[position] = result if output.final is None else result.reshape(output.final)
         return results[0] if len(results) == 1 else tuple(results)
 
     def _check_out(self, case: Case) -> None:
         check, expected = Arguments(self.name), case.outputs[0]
-        if not isinstance(case.out, np.ndarray) or case.out.dtype != expected.dtype:
-            got = getattr(case.out, "dtype", type(case.out).__name__)
-            check.fail(f"out must be a NumPy array of {expected.dtype}, got {got}", TypeError)
+        kind = "CuPy" if case.device == "cuda" else "NumPy"
+        if not is_array(case.out) or on_device(case.out) != (kind == "CuPy") or case.out.dtype != expected.dtype:
+            got = f"a {type(case.out).__module__} array" if is_array(case.out) else type(case.out).__name__
+            got = case.out.dtype if is_array(case.out) and case.out.dtype != expected.dtype else got
+            check.fail(f"out must be a {kind} array of {expected.dtype}, got {got}", TypeError)
         check.shape("out", case.out, expected.given)
-        if not case.out.flags.writeable:
+        if not on_device(case.out) and not case.out.flags.writeable:
             check.fail("out must be writable, got a read-only array")
 
-    def _run_reference(self, outputs: list[Array], *arguments: Any, **parameters: Any) -> None:
-        values = self.reference(*arguments, **parameters)
-        for output, value in zip(outputs, values if isinstance(values, tuple) else (values,), strict=True):
-            output[...] = value
+
+def _assign(function: Callable[..., Any], outputs: list[Array], *arguments: Any, **parameters: Any) -> None:
+    """Run a function that returns what variants write."""
+    values = function(*arguments, **parameters)
+    for output, value in zip(outputs, values if isinstance(values, tuple) else (values,), strict=True):
+        output[...] = value
+
+
+def _definition(*arguments: Any, **parameters: Any) -> str:
+    return "in float64 NumPy"
+
+
+def _library(*arguments: Any, **parameters: Any) -> str:
+    return f"by the functions of {'CuPy' if any(map(on_device, arguments)) else 'NumPy'}"
 
 
 def layout_serves(out: Array) -> bool:
     """True where a kernel can write straight into `out`."""
-    return out.flags.aligned and (out.ndim != 4 or layout.is_channels_last(out))
+    return aligned(out) and (out.ndim != 4 or layout.is_channels_last(out))
+
+
+def may_share_memory(a: Array, b: Array) -> bool:
+    """False where the stretches of memory from their first number to their last are apart."""
+    return bool(namespace(a).may_share_memory(a, b))
 
 
 def same_memory(out: Array, argument: Any) -> bool:
     """True where the two are views of exactly the same numbers."""
     return (
-        isinstance(argument, np.ndarray)
-        and out.__array_interface__["data"][0] == argument.__array_interface__["data"][0]
+        is_array(argument)
+        and address(out) == address(argument)
         and (out.shape, out.strides, out.dtype) == (argument.shape, argument.strides, argument.dtype)
     )
 
 
 def overlaps(out: Array, argument: Any) -> bool:
     """True unless it is quickly shown that the two share no memory."""
-    if not isinstance(argument, np.ndarray):
+    if not is_array(argument):
         return False
+    if on_device(out):
+        return may_share_memory(out, argument)
     try:
         return np.shares_memory(out, argument, max_work=100)  # type: ignore[arg-type]  # any count is allowed
     except np.exceptions.TooHardError:
@@ -201,6 +246,7 @@ OPERATORS: dict[str, Op] = {}
 def operator(
     *,
     reference: Callable[..., Any],
+    base: Callable[..., Any] | None = None,
     variants: Sequence[Variant],
     gradients: dict[Any, Callable[..., Any]] | None = None,
     by_shape: bool = False,
@@ -208,7 +254,7 @@ def operator(
     """Declare an operator by its rule: see the module's docstring."""
 
     def declare(rule: Callable[P, Case]) -> Callable[P, Any]:
-        op = Op(rule.__name__, rule, reference, variants, gradients or {}, by_shape)
+        op = Op(rule.__name__, rule, reference, base or reference, variants, gradients or {}, by_shape)
         OPERATORS[op.name] = op
         rule.__annotations__.pop("return", None)  # for help(): a rule returns its Case, the operator arrays
 
@@ -255,15 +301,14 @@ def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanat
     if case.answer is not None:
         return Explanation(f"{lines[0]}\n  nothing runs: the result is in memory already", "none", Cost(0, 0))
     lines.append(f"  {cost.flops:,} FLOPs, {cost.bytes:,} bytes: {cost.flops / max(cost.bytes, 1):.1f} FLOPs per byte")
-    for variant in op.variants:
-        reason = variant.refuses(*case.arguments, **case.parameters)
-        unless = None if reason else variant.declines(*case.arguments, **case.parameters)
+    variants, _ = op.serving(case.device)
+    for variant in variants if chosen in variants else [*variants, chosen]:
+        reason = variant.cannot_serve(case)
+        unless = None if reason else variant.leaves(case)
         could = f"could serve, if asked for: {unless}" if unless else "could serve"
         state = "runs" if variant is chosen else f"cannot serve: {reason}" if reason else could
         details = "" if reason else variant.describe(*case.arguments, **case.parameters)
         lines.append(f"  {variant.name}: {state}{', ' * bool(details)}{details}")
-    if chosen.name == "reference":
-        lines.append("  reference: runs, in float64 NumPy")
     copied = [p for p in case.maps if not layout.is_channels_last(case.arguments[p])]
     lines += [f"  argument {position} is copied to channels-last first" for position in copied]
     return Explanation("\n".join(lines), chosen.name, cost)

@@ -6,6 +6,7 @@ import numpy as np
 
 from .arguments import Arguments
 from .layout import Array
+from .namespace import on_device
 
 
 class Packed(np.ndarray):
@@ -31,7 +32,7 @@ def pack(weight: Array) -> Array:
     What the kernels of `conv2d`, `conv_transpose2d` and their input gradients rearrange a weight to (panels of filters,
     Winograd's transform) is kept with the copy at its first use, for as long as the copy lives. A variant's results are
     the same bit for bit; "auto" may choose another one, since what is kept costs nothing. A weight that is to change
-    must be packed anew. (`upconv.nn` needs none of this: its layers notice changes.)
+    must be packed anew. (`upconv.nn` needs none of this: its layers notice changes.) On a GPU it is a copy, no more.
 
     weight: (K, C, kh, kw), float32 or float64. Returns an array of its shape, dtype and strides (gaps apart).
 
@@ -44,5 +45,7 @@ def pack(weight: Array) -> Array:
     [0.0, 72.0, 144.0]
     """
     copy = Arguments("pack").array("weight", weight, "KCHW").copy("K")
+    if on_device(copy):
+        return copy
     copy.flags.writeable = False
     return packed(copy, {})

@@ -14,6 +14,7 @@ from .cpu import convolution as cpu
 from .cpu import grouped
 from .layout import Array, Shape, format_of
 from .op import Variant, operator
+from .precision import checked as checked_precision
 from .window import Window
 
 
@@ -34,6 +35,7 @@ def conv_transpose2d_input(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    precision: str | None = None,
     algorithm: str = "auto",
     out: Array | None = None,
 ) -> Case:
@@ -62,6 +64,7 @@ def conv_transpose2d_input(
         flops=flops_of(shape, weight.shape),
         algorithm=algorithm,
         out=out,
+        precision=checked_precision(check, precision),
     )
 
 
@@ -82,6 +85,7 @@ def conv_transpose2d_weight(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    precision: str | None = None,
     algorithm: str = "auto",
     out: Array | None = None,
 ) -> Case:
@@ -114,6 +118,7 @@ def conv_transpose2d_weight(
         flops=flops_of(x.shape, shape),
         algorithm=algorithm,
         out=out,
+        precision=checked_precision(check, precision),
     )
 
 
@@ -150,6 +155,7 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Any = 1,
     activation: str | None = None,
+    precision: str | None = None,
     algorithm: str = "auto",
     out: Array | None = None,
 ) -> Case:
@@ -165,7 +171,7 @@ def conv_transpose2d(
     padding: int, (rows, columns) or ((top, bottom), (left, right)): pixels cropped from the result's border.
     output_padding: int or pair, rows and columns appended at the bottom and right, below max(stride, dilation).
     output_size: (Ho, Wo) instead of output_padding.
-    groups, activation, algorithm, out: as in `conv2d`.
+    groups, activation, precision, algorithm, out: as in `conv2d`.
 
     Returns (N, K, Ho, Wo) in the format of x, with Ho = (H - 1) s - top - bottom + d (kh - 1) + 1 + output_padding.
 
@@ -205,4 +211,5 @@ def conv_transpose2d(
         flops=flops_of(x.shape, weight.shape),
         algorithm=algorithm,
         out=out,
+        precision=checked_precision(check, precision),
     )

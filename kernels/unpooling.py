@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import numpy as np
-
 from . import reference
 from .arguments import LIMIT, Arguments
 from .case import Case
@@ -47,7 +45,7 @@ def max_unpool2d_input(grad: Array, indices: Array, *, algorithm: str = "auto") 
     """
     check = Arguments("max_unpool2d_input")
     grad = check.map("grad", grad, "NCHW")
-    size = getattr(indices, "shape", ())[-2:] if np.ndim(indices) >= 3 else plane(grad.shape)
+    size = getattr(indices, "shape", ())[-2:] if getattr(indices, "ndim", 0) >= 3 else plane(grad.shape)
     indices, found = _checked_indices(check, indices, (*grad.shape[:2], *size), plane(grad.shape))
     outputs = (check.output(indices.shape, grad.dtype, format_of(grad)),)
     return Case((grad, indices, found), outputs, maps=(0, 1), algorithm=algorithm)

@@ -7,6 +7,7 @@ import numpy as np
 from .._extras import require
 from .arguments import Arguments
 from .layout import Array, Shape, empty, format_of
+from .namespace import host, namespace
 
 
 def zero_insert2d(x: Array, stride: Any) -> Array:
@@ -37,7 +38,7 @@ def zero_insert2d(x: Array, stride: Any) -> Array:
     if max(size) >= 2**31:
         check.fail(f"the result must have fewer than 2**31 rows and columns, got {size}")
     shape = n, c, *size
-    y = np.empty(shape, x.dtype) if format_of(x) == "contiguous" else empty(shape, x.dtype)
+    y = namespace(x).empty(shape, x.dtype) if format_of(x) == "contiguous" else empty(shape, x.dtype, x)
     y[...] = 0
     y[:, :, ::rows, ::columns] = x
     return y[0] if check.unbatched else y
@@ -86,7 +87,7 @@ def convolution_matrix(
     channel = k // max(filters // count, 1) * ins + c
     rows = np.broadcast_to((k * size[0] + i) * size[1] + j, inside.shape)[inside]
     columns = np.broadcast_to((channel * height + p) * width + q, inside.shape)[inside]
-    values = np.broadcast_to(weight[..., None, None], inside.shape)[inside]
+    values = np.broadcast_to(host(weight)[..., None, None], inside.shape)[inside]
     shape = filters * size[0] * size[1], channels * height * width
     return sparse.csr_array((values, (rows, columns)), shape=shape)
 

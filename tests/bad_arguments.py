@@ -63,6 +63,7 @@ def refused(operator, name):
         "smooth": lambda: reals(name, 0),
         "negative_slope": lambda: reals(name),
         "activation": lambda: words(name, "None, 'relu'"),
+        "precision": lambda: words(name, "None, 'fp32', 'tf32'"),
         "reduction": lambda: words(name, "'mean', 'sum'"),
         "mode": lambda: words(name, "'nearest', 'bilinear', 'bicubic'"),
         "algorithm": lambda: words(name, "'auto', ..., 'reference'"),

@@ -83,7 +83,7 @@ def test_the_first_variant_that_does_not_refuse_runs(monkeypatch):
     message = "relu: algorithm 'ones' cannot serve this call: 3 is odd"
     with pytest.raises(ValueError, match=re.escape(message)):
         kernels.relu(odd, algorithm="ones")
-    with pytest.raises(ValueError, match="one of 'auto', 'ones', 'direct', 'reference'"):
+    with pytest.raises(ValueError, match="one of 'auto', 'ones', 'direct', 'base', 'reference'"):
         kernels.relu(odd, algorithm="twos")
     assert str(kernels.explain(kernels.relu, even)).splitlines()[2:4] == [
         "  ones: runs, one after the other",
@@ -136,7 +136,7 @@ def test_signatures_are_those_of_the_design():
         return positional, {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
 
     steps = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-    end = {"algorithm": "auto", "out": None}
+    end = {"precision": None, "algorithm": "auto", "out": None}
     assert names(kernels.conv2d) == (["x", "weight", "bias"], steps | {"activation": None} | end)
     assert names(kernels.conv2d_input) == (["input_shape", "weight", "grad"], steps | end)
     assert names(kernels.conv2d_weight) == (["x", "weight_shape", "grad"], steps | end)

@@ -85,7 +85,7 @@ class UNet(Network):
         for level in range(self.depth):
             n, _, h, w = x.shape
             # What the way up reads as one array is one from the start, so that concatenating it copies nothing.
-            _, slots = kernels.channel_slots((n, h - lost, w - lost), 2 * [self.width * 2**level], x.dtype)
+            _, slots = kernels.channel_slots((n, h - lost, w - lost), 2 * [self.width * 2**level], x.dtype, like=x.data)
             skip = self.enc[level](x, out=None if self.batch_norm else slots[0])  # only a convolution can write there
             levels.append((skip, slots[1]))
             x = self.pool(skip)
