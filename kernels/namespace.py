@@ -5,7 +5,7 @@ CuPy is never imported here: an array of CuPy's can only come from somebody who 
 
 import sys
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -21,7 +21,7 @@ def on_device(x: Any) -> bool:
     return module is not None and isinstance(x, module.ndarray)
 
 
-def is_array(x: Any) -> bool:
+def is_array(x: Any) -> TypeGuard[np.ndarray]:
     """True for a NumPy or CuPy array."""
     return isinstance(x, np.ndarray) or on_device(x)
 
