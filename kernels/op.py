@@ -182,10 +182,11 @@ class Op:
     def _check_out(self, case: Case) -> None:
         check, expected = Arguments(self.name), case.outputs[0]
         kind = "CuPy" if case.device == "cuda" else "NumPy"
-        if not is_array(case.out) or on_device(case.out) != (kind == "CuPy") or case.out.dtype != expected.dtype:
-            got = f"a {type(case.out).__module__} array" if is_array(case.out) else type(case.out).__name__
-            got = case.out.dtype if is_array(case.out) and case.out.dtype != expected.dtype else got
+        if not is_array(case.out) or case.out.dtype != expected.dtype:
+            got = getattr(case.out, "dtype", type(case.out).__name__)
             check.fail(f"out must be a {kind} array of {expected.dtype}, got {got}", TypeError)
+        if on_device(case.out) != (case.device == "cuda"):
+            check.fail(f"out must be a {kind} array like the arguments, got one of the other kind", TypeError)
         check.shape("out", case.out, expected.given)
         if not on_device(case.out) and not case.out.flags.writeable:
             check.fail("out must be writable, got a read-only array")
