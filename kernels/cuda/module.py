@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from functools import cache
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 from ..namespace import cupy
@@ -12,7 +14,13 @@ from ..namespace import cupy
 FOLDER = Path(__file__).parent
 OPTIONS = ("-std=c++17", f"-I{FOLDER}")
 
+UNASKED = 48 * 1024  # bytes of shared memory that a kernel may have without asking
+LONG = 1.0  # seconds of compiling after which users are told
+
 Grid = int | tuple[int, ...]
+
+logger = logging.getLogger("upconv")
+_spent = [0.0]  # seconds
 
 
 @cache
@@ -24,13 +32,22 @@ def _sources() -> str:
     return digest.hexdigest()[:16]
 
 
+def _took(seconds: float) -> None:
+    """Say once why the first calls are slow. (A warning is shown unless logging is configured otherwise.)"""
+    before, _spent[0] = _spent[0], _spent[0] + seconds
+    if before <= LONG < _spent[0]:
+        logger.warning(
+            "upconv: compiling kernels for this GPU, a second or less each; CuPy keeps them for the next time"
+        )
+
+
 class Kernel:
     """One `extern "C" __global__` function of a source file, under given definitions."""
 
     def __init__(self, source: str, name: str, defines: tuple[tuple[str, Any], ...]) -> None:
         """source: a file of this folder. defines: what the preprocessor is told."""
         self.source, self.name, self.defines = source, name, defines
-        self._functions: dict[int, Any] = {}  # by device
+        self._functions: dict[tuple[int, int], Any] = {}  # by device and shared memory
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -43,18 +60,23 @@ class Kernel:
 
         shared: bytes of dynamic shared memory.
         """
-        module: Any = cupy()
-        device = module.cuda.runtime.getDevice()
-        function = self._functions.get(device)
+        xp: Any = cupy()
+        key = xp.cuda.runtime.getDevice(), shared
+        function = self._functions.get(key)
         if function is None:
-            code = (FOLDER / self.source).read_text(encoding="utf-8")
-            function = module.RawModule(code=code, options=self.options).get_function(self.name)
-            if shared > 48 * 1024:
-                function.max_dynamic_shared_size_bytes = shared
-            self._functions[device] = function
+            function = self._functions[key] = self._compiled(xp, shared)
         grid = grid if isinstance(grid, tuple) else (grid,)
         block = block if isinstance(block, tuple) else (block,)
         function(grid, block, arguments, shared_mem=shared)
+
+    def _compiled(self, xp: Any, shared: int) -> Any:
+        start = perf_counter()
+        code = (FOLDER / self.source).read_text(encoding="utf-8")
+        function = xp.RawModule(code=code, options=self.options).get_function(self.name)
+        if shared > UNASKED:
+            function.max_dynamic_shared_size_bytes = shared
+        _took(perf_counter() - start)
+        return function
 
 
 @cache
