@@ -83,6 +83,15 @@ def traced():
     op.trace.remove(note)
 
 
+@pytest.fixture
+def gpu():
+    """A double of CuPy, as `import cupy` gives it to the product; `gpu.device` counts what it was asked to do."""
+    from emulation.cupy_double import installed
+
+    with installed() as cupy:
+        yield cupy
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.name == "test_every_kernel_ran")  # last
