@@ -54,7 +54,10 @@ class Case:
     @property
     def device(self) -> str:
         """ "cuda" where the arguments are CuPy arrays, else "cpu"."""
-        return "cuda" if any(on_device(each) for each in self.arguments) else "cpu"
+        for each in self.arguments:
+            if on_device(each):
+                return "cuda"
+        return "cpu"
 
     @property
     def cost(self) -> Cost:

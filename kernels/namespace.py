@@ -17,7 +17,7 @@ def cupy() -> ModuleType | None:
 
 def on_device(x: Any) -> bool:
     """True for a CuPy array."""
-    module = cupy()
+    module = sys.modules.get("cupy")
     return module is not None and isinstance(x, module.ndarray)
 
 
