@@ -7,7 +7,7 @@ import numpy as np
 from .._extras import require
 from .arguments import Arguments
 from .layout import Array, Shape, empty, format_of
-from .namespace import host, namespace
+from .namespace import namespace, on_device
 
 
 def zero_insert2d(x: Array, stride: Any) -> Array:
@@ -74,6 +74,10 @@ def convolution_matrix(
     """
     check = Arguments("convolution_matrix", kernel="weight.shape[2:]")
     weight = check.array("weight", weight, "KCHW")
+    if on_device(weight):
+        check.fail(
+            "weight must be a NumPy array, for a matrix of SciPy's; got a CuPy array, whose get() is one", TypeError
+        )
     channels, height, width = check.shape_of("input_shape", input_shape, "CHW")
     window = check.window(weight.shape[2:], stride, padding, dilation, (height, width))
     count = check.filters(weight, groups, channels, transposed=False)
@@ -87,7 +91,7 @@ def convolution_matrix(
     channel = k // max(filters // count, 1) * ins + c
     rows = np.broadcast_to((k * size[0] + i) * size[1] + j, inside.shape)[inside]
     columns = np.broadcast_to((channel * height + p) * width + q, inside.shape)[inside]
-    values = np.broadcast_to(host(weight)[..., None, None], inside.shape)[inside]
+    values = np.broadcast_to(weight[..., None, None], inside.shape)[inside]
     shape = filters * size[0] * size[1], channels * height * width
     return sparse.csr_array((values, (rows, columns)), shape=shape)
 
