@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from . import reference
+from . import base, reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import elementwise_loss as cpu
@@ -60,7 +60,7 @@ def l1_loss_input(x: Array, target: Array, *, reduction: str = "mean", algorithm
     return _compared("l1_loss_input", x, target, reduction, algorithm, gradient=True, flops=2)
 
 
-@operator(reference=reference.l1_loss_input, variants=[Variant("direct", cpu.l1_loss_input)])
+@operator(reference=reference.l1_loss_input, base=base.l1_loss_input, variants=[Variant("direct", cpu.l1_loss_input)])
 def l1_loss_target(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
     """dt[i] = sign(target[i] - x[i]) / M; 0 where they are equal or either is NaN. M = 1 for reduction "sum".
 
@@ -117,7 +117,9 @@ def mse_loss_input(x: Array, target: Array, *, reduction: str = "mean", algorith
     return _compared("mse_loss_input", x, target, reduction, algorithm, gradient=True, flops=2)
 
 
-@operator(reference=reference.mse_loss_input, variants=[Variant("direct", cpu.mse_loss_input)])
+@operator(
+    reference=reference.mse_loss_input, base=base.mse_loss_input, variants=[Variant("direct", cpu.mse_loss_input)]
+)
 def mse_loss_target(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
     """dt[i] = 2 (target[i] - x[i]) / M. M = 1 for reduction "sum".
 

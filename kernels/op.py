@@ -21,6 +21,7 @@ from typing import Any, ParamSpec
 
 import numpy as np
 
+from . import base as library
 from . import layout
 from .arguments import Arguments
 from .case import Case, Cost
@@ -252,10 +253,15 @@ def operator(
     gradients: dict[Any, Callable[..., Any]] | None = None,
     by_shape: bool = False,
 ) -> Callable[[Callable[P, Case]], Callable[P, Any]]:
-    """Declare an operator by its rule: see the module's docstring."""
+    """Declare an operator by its rule: see the module's docstring.
+
+    base: where it is not the function of `upconv.kernels.base` that has the operator's name.
+    """
 
     def declare(rule: Callable[P, Case]) -> Callable[P, Any]:
-        op = Op(rule.__name__, rule, reference, base or reference, variants, gradients or {}, by_shape)
+        name = rule.__name__
+        by_library = base or getattr(library, name, reference)
+        op = Op(name, rule, reference, by_library, variants, gradients or {}, by_shape)
         OPERATORS[op.name] = op
         rule.__annotations__.pop("return", None)  # for help(): a rule returns its Case, the operator arrays
 

@@ -1,6 +1,6 @@
 """Operators that look at one number at a time, in arrays of any shape: rules and docstrings."""
 
-from . import reference
+from . import base, reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import pointwise as cpu
@@ -188,7 +188,7 @@ def _dropout(name: str, like: str, value: Array, p: float, seed: int, algorithm:
     return _elementwise(check.elementwise(like, **{like: value}), algorithm, out, **parameters)
 
 
-@operator(reference=reference.dropout, variants=[Variant("direct", cpu.dropout)])
+@operator(reference=reference.dropout, base=base.dropout, variants=[Variant("direct", cpu.dropout)])
 def dropout_input(grad: Array, *, p: float = 0.5, seed: int, algorithm: str = "auto", out: Array | None = None) -> Case:
     """dx[...] = grad[...] m[...] / (1 - p), m being that of `dropout` with the same p and seed.
 
