@@ -76,3 +76,13 @@ def test_the_notices_are_shipped():
     files = PROJECT["project"]["license-files"]
     assert files == ["LICENSE", "nn/assets/NOTICE.md"] and all((ROOT / file).is_file() for file in files)
     assert (ROOT / "upconv" / "py.typed").is_file()
+
+
+def test_a_wheel_holds_every_source_of_cuda(tmp_path):
+    code = "from setuptools import setup; setup()"
+    command = [sys.executable, "-c", code, "--quiet", "build", "--build-base", str(tmp_path / "base")]
+    command += ["egg_info", "--egg-base", str(tmp_path), "build_py", "--build-lib", str(tmp_path / "lib")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    built = {path.name for path in (tmp_path / "lib" / "upconv" / "kernels" / "cuda").glob("*.cu*")}
+    assert built == {path.name for path in (ROOT / "kernels" / "cuda").glob("*.cu*")} != set()

@@ -16,6 +16,8 @@ from emulation.device_functions import table, ufunc
 from emulation.device_kernels import RawKernel, RawModule
 from emulation.device_names import SAME
 
+from upconv.kernels.cuda import module
+
 
 def _module(name, **contents):
     module = ModuleType(name)
@@ -43,24 +45,25 @@ def make():
 @contextmanager
 def installed():
     """The double in the place of CuPy. Gives the module; `.device` of it says what was done (`device.Device`)."""
-    before, cupy = sys.modules.get("cupy"), make()
+    before = {name: sys.modules.pop(name) for name in [*sys.modules] if name.split(".")[0] in ("cupy", "cupyx")}
+    cupy = make()
     cupy.device = device
     device.forget()
-    forget_kernels()
-    sys.modules["cupy"] = cupy
+    sys.modules |= {"cupy": cupy, "cupy.cuda": cupy.cuda, "cupy.lib": cupy.lib, "cupyx": None}
+    compile_one, compiled = module.Kernel._compiled, []
+
+    def note(kernel, *args):
+        compiled.append(kernel)
+        return compile_one(kernel, *args)
+
+    module.Kernel._compiled = note
     try:
         yield cupy
     finally:
-        if before is None:
-            del sys.modules["cupy"]
-        else:
-            sys.modules["cupy"] = before
+        module.Kernel._compiled = compile_one
+        for kernel in compiled:  # its functions are the double's
+            kernel._functions.clear()
+        for name in ("cupy", "cupy.cuda", "cupy.lib", "cupyx"):
+            del sys.modules[name]
+        sys.modules |= before
         device.forget()
-        forget_kernels()
-
-
-def forget_kernels():
-    """Product code keeps compiled functions: they belong to one module object."""
-    from upconv.kernels.cuda import module
-
-    module.kernel.cache_clear()

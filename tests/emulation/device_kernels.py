@@ -8,6 +8,7 @@ from emulation.device import CUDARuntimeError, device
 from emulation.device_array import ndarray
 
 ARCH = "sm_80"
+OPTIONS = ("-ftz=true", "--device-as-default-execution-space")  # CuPy adds them to every kernel's
 SHARED, MOST_SHARED = 48 * 1024, 163 * 1024  # bytes that a block may have, and may ask for on sm_80
 THREADS, ROWS = 1024, 65535  # of a block; of a grid's second and third axes
 ENTRY = re.compile(r"\.entry\s+(\w+)\s*\((.*?)\)", re.DOTALL)
@@ -19,7 +20,7 @@ def compiled(code, options):
     """The interpreter's module, and the parameters of each of its kernels: (bits, is a pointer) each."""
     from emulation.launch import Module, compile_ptx
 
-    ptx = compile_ptx(code, options, arch=ARCH)
+    ptx = compile_ptx(code, (*options, *OPTIONS), arch=ARCH)
     entries = {name: PARAMETER.findall(text) for name, text in ENTRY.findall(ptx)}
     return Module(ptx), entries
 
