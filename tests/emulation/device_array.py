@@ -9,18 +9,14 @@ from types import SimpleNamespace
 
 import numpy as np
 from emulation.device import Flags, Pointer, device, fresh
+from emulation.device_call import SCALARS, Wrapped, call, host, unsupported
 
-SCALARS = (bool, int, float, complex, np.generic)
 IMPLICIT = (
     "Implicit conversion to a NumPy array is not allowed. Please use `.get()` to construct a NumPy array explicitly."
 )
 
 
-def unsupported(value):
-    return TypeError(f"Unsupported type {type(value)}")
-
-
-class ndarray:
+class ndarray(Wrapped):
     """An array on the device."""
 
     __array_ufunc__ = None
@@ -38,15 +34,6 @@ class ndarray:
             self._host = memptr.memory.array(shape, dtype, strides, memptr.ptr - memptr.memory.ptr)
             memptr = memptr.memory
         self._memory, self.base = memptr, None
-
-    @classmethod
-    def _of(cls, memory, host, base=None):
-        self = cls.__new__(cls)
-        self._memory, self._host, self.base = memory, host, base
-        return self
-
-    def _view(self, host):
-        return self._of(self._memory, host, self if self.base is None else self.base)
 
     # what CuPy tells without asking the device
 
@@ -194,67 +181,3 @@ def once(x, index):
     """CuPy writes in no certain order, so no number may be written twice."""
     places = np.arange(x.size).reshape(x.shape)[index]
     assert np.unique(places).size == places.size, "an index comes twice: which value stays is not certain on a device"
-
-
-def host(value):
-    """What NumPy takes instead: device arrays become the arrays they wrap, NumPy's are refused."""
-    if isinstance(value, ndarray):
-        return value._host
-    if isinstance(value, np.ndarray):
-        raise unsupported(value)
-    if isinstance(value, (tuple, list)):
-        return type(value)(map(host, value))
-    if isinstance(value, dict):
-        return {name: host(each) for name, each in value.items()}
-    return value
-
-
-def inputs(value):
-    """The device arrays in arguments."""
-    if isinstance(value, ndarray):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for each in value:
-            yield from inputs(each)
-
-
-def call(function, args, kwargs, order="C"):
-    """A NumPy function on device arrays. Its results are views of them, or C-contiguous; order: "K", as NumPy's."""
-    if kwargs.get("out") is not None:
-        out, taken, options = kwargs["out"], host(args), host(kwargs)
-        if not isinstance(out, ndarray):
-            raise unsupported(out)
-        device.do(lambda: function(*taken, **options))
-        return out
-    given, taken, options = [*inputs(args), *inputs(tuple(kwargs.values()))], host(args), host(kwargs)
-    copies = []
-
-    def wrapped(value, place):
-        if isinstance(value, (tuple, list)):
-            return type(value)(wrapped(each, (*place, i)) for i, each in enumerate(value))
-        if not isinstance(value, (np.ndarray, np.generic)):
-            return value
-        value = np.asarray(value)
-        for each in given:
-            if np.may_share_memory(value, each._host):
-                return each if value is each._host else each._view(value)
-        strides = None if order == "C" else np.empty_like(value).strides if order == "K" else value.strides
-        memory, copy = fresh(value.shape, value.dtype, strides)
-        if device.capturing is None:
-            copy[...] = value
-        copies.append((copy, place))
-        return ndarray._of(memory, copy)
-
-    result = wrapped(function(*taken, **options), ())
-    if copies and device.capturing is not None:
-
-        def again():
-            values = function(*taken, **options)
-            for copy, place in copies:
-                value = values
-                for i in place:
-                    value = value[i]
-                copy[...] = value
-
-        device.capturing.append(again)
-    return result

@@ -5,7 +5,8 @@ from functools import cache, wraps
 
 import numpy as np
 from emulation.device import device
-from emulation.device_array import SCALARS, call, host, inputs, ndarray, unsupported
+from emulation.device_array import ndarray
+from emulation.device_call import SCALARS, call, host, inputs, unsupported
 from emulation.device_names import COMPARISONS, FUNCTIONS, LIKE, METHODS, OPERATORS, SIGNS, UFUNCS, UNCERTAIN, WAITING
 
 try:
