@@ -26,14 +26,12 @@ class ndarray(Wrapped):
     def __init__(self, shape, dtype=float, memptr=None, strides=None, order="C"):
         """As `cupy.ndarray`."""
         if memptr is None:
-            host = np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, strides) if strides else None
-            wanted = strides or np.empty(shape, dtype, order).strides
-            assert host is None or np.empty_like(host).strides == tuple(strides), "strides that leave no gaps"
-            memptr, self._host = fresh(shape, dtype, wanted)
+            assert strides is None, "strides of memory that is not given"
+            self._memory, self._host = fresh(shape, dtype, np.empty(shape, dtype, order).strides)
         else:
-            self._host = memptr.memory.array(shape, dtype, strides, memptr.ptr - memptr.memory.ptr)
-            memptr = memptr.memory
-        self._memory, self.base = memptr, None
+            self._memory = memptr.memory
+            self._host = self._memory.array(shape, dtype, strides, memptr.ptr - self._memory.ptr)
+        self.base = None
 
     # what CuPy tells without asking the device
 

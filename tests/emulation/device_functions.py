@@ -4,7 +4,7 @@ import inspect
 from functools import cache, wraps
 
 import numpy as np
-from emulation.device import device
+from emulation.device import device, fresh
 from emulation.device_array import ndarray
 from emulation.device_call import SCALARS, call, host, inputs, unsupported
 from emulation.device_names import COMPARISONS, FUNCTIONS, LIKE, METHODS, OPERATORS, SIGNS, UFUNCS, UNCERTAIN, WAITING
@@ -142,13 +142,13 @@ def array(obj, dtype=None, copy=True, order="K", subok=False, ndmin=0, *, blocki
         return obj.astype(obj.dtype if dtype is None else dtype, order=order or "K")
     if isinstance(obj, (list, tuple)) and any(True for _ in inputs(obj)):
         return call(np.stack, (obj,), {}).astype(obj[0].dtype if dtype is None else dtype, copy=False)
-    if isinstance(obj, np.ndarray) and not obj.flags.aligned:
-        obj = obj.copy("K")
     device.upload("array")
-    value = np.array(obj, dtype, order=order or "K", ndmin=ndmin)
-    result = ndarray(value.shape, value.dtype, strides=value.strides if value.size else None)
-    result._host[...] = value
-    return result
+    if order in (None, "K", "A"):  # CuPy knows these two alone, so an upload is not channels-last
+        order = "F" if isinstance(obj, np.ndarray) and obj.flags.fnc else "C"
+    value = np.array(obj, dtype, order=order, ndmin=ndmin)
+    memory, result = fresh(value.shape, value.dtype, value.strides)
+    result[...] = value
+    return ndarray._of(memory, result)
 
 
 @listed
