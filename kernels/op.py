@@ -260,7 +260,7 @@ def operator(
 
     def declare(rule: Callable[P, Case]) -> Callable[P, Any]:
         name = rule.__name__
-        by_library = base or getattr(library, name, reference)
+        by_library = base or getattr(library, name)
         op = Op(name, rule, reference, by_library, variants, gradients or {}, by_shape)
         OPERATORS[op.name] = op
         rule.__annotations__.pop("return", None)  # for help(): a rule returns its Case, the operator arrays

@@ -211,7 +211,7 @@ def own_operators():
 
 @pytest.mark.usefixtures("own_operators")
 def test_an_unknown_parameter_is_told_what_to_add(monkeypatch):
-    @op.operator(reference=reference.relu, variants=[])
+    @op.operator(reference=reference.relu, base=reference.relu, variants=[])
     def twist(x, angle):
         """Never called."""
 
@@ -228,7 +228,9 @@ def test_a_new_operator_is_drawn_explained_and_compared(monkeypatch):
     def run(outputs, x):
         np.multiply(x, 2, out=outputs[0])
 
-    @op.operator(reference=lambda x: 2 * x.astype(np.float64), variants=[op.Variant("direct", run)])
+    @op.operator(
+        reference=lambda x: 2 * x.astype(np.float64), base=lambda x: x + x, variants=[op.Variant("direct", run)]
+    )
     def double(x):
         """y = 2 x."""
         (x,), output, maps = Arguments("double").elementwise("x", x=x)
