@@ -59,10 +59,10 @@ def max_pool2d_indices(
     input_shape: Shape, offsets: Any, *, kernel_size: Pair, stride: Pair, padding: Sides, dilation: Pair
 ) -> Any:
     """index[n,c,i,j] = (i s - pad + u d) W + j s - pad + v d, with u kw + v = offsets[n,c,i,j]."""
-    xp, taps = namespace(offsets), offsets.astype("int64")
-    rows, columns = (xp.arange(offsets.shape[2 + a]) * stride[a] - padding[a][0] for a in (0, 1))
-    rows = rows[:, None] + taps // kernel_size[1] * dilation[0]
-    return rows * input_shape[3] + columns + taps % kernel_size[1] * dilation[1]
+    xp, taps = namespace(offsets), pixels(offsets).astype("int64")
+    rows, columns = (xp.arange(taps.shape[1 + a]) * stride[a] - padding[a][0] for a in (0, 1))
+    rows = rows[:, None, None] + taps // kernel_size[1] * dilation[0]
+    return planes(rows * input_shape[3] + columns[:, None] + taps % kernel_size[1] * dilation[1])
 
 
 def max_pool2d_input(
