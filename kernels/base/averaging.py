@@ -44,7 +44,9 @@ def avg_pool2d_input(
     n, c, height, width = input_shape
     size = height, width
     count = grad.shape[1:3]
-    share = grad / _divisor(xp, size, count, kernel_size, stride, padding, count_include_pad, divisor_override)
+    share = grad.astype("float64") / _divisor(
+        xp, size, count, kernel_size, stride, padding, count_include_pad, divisor_override
+    )
     dx = xp.zeros((n, *size, c), "float64")
     for _, _, windows, places in meetings(size, count, kernel_size, stride, (padding[0][0], padding[1][0])):
         dx[places] += share[windows]

@@ -4,7 +4,7 @@ The gradient gathers too, from the transposed table: every pixel sums, in the or
 the result hold for it. A product with the matrix of an axis would be one call, but its zeros times inf would be NaN.
 """
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -47,12 +47,12 @@ def _resampled(x: Any, transposed: bool, axes: list[tuple[Any, ...]]) -> Any:
     return planes(y)
 
 
-@lru_cache(maxsize=256)
+@cache
 def _table(xp: Any, device: int | None, transposed: bool, *options: Any) -> list[tuple[Any, Any, Any]]:
     """(index, weight, there) for each tap: the pixel that each number of the result takes, and times what.
 
-    there: which of them have so many taps, None where all have; weight: None where all are 1. The arrays are kept on
-    their device, so that a CUDA graph finds them again.
+    there: which of them have so many taps, None where all have; weight: None where all are 1. The arrays, a few
+    thousand bytes, stay on their device: a CUDA graph that was captured reads them again.
     """
     plan = (transposed_taps if transposed else taps)(*options)
     counts = np.diff(plan.first)
