@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..kernels.namespace import is_array
 from ..kernels.op import Op, overlaps
-from .tensor import Array, Parameter, Tensor, record, recording, told
+from .tensor import Array, Parameter, Tensor, is_one, may_write, record, recording, told
 
 Input = Tensor | np.ndarray
 GRADIENT = ("grad", "out", "algorithm")  # what a gradient's operator is given when it is called
@@ -112,7 +113,7 @@ def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _channels_last(x: Any, axes: int) -> Any:
     """`x`, if it is a map, in the memory format of the kernels, once for the gradients too. axes: of its weight."""
-    if not isinstance(x, np.ndarray) or axes == 2:  # rows of features
+    if not is_array(x) or axes == 2:  # rows of features
         return x
     if x.ndim == 3 and axes == 4:
         return kernels.channels_last(x[np.newaxis])[0]
@@ -131,17 +132,17 @@ def _check(name: str, sources: list[str], tensors: dict[str, Tensor], values: di
         if tensor.requires_grad and argument not in sources:
             raise ValueError(f"{name}: {argument} has no gradient here; give {argument}.detach()")
     out = values.get("out")
-    if isinstance(out, np.ndarray) and any(overlaps(out, values[argument]) for argument in tensors):
+    if is_array(out) and any(overlaps(out, values[argument]) for argument in tensors):
         raise ValueError(f"{name}: out must share no memory with an argument that the gradient may need")
 
 
 def _gradient(gradient: Gradient, arguments: dict[str, Any], grad: Array, *, alone: bool) -> tuple[Array, ...]:
     if not gradient.takes_grad:
         part = gradient.function(**arguments)
-        if grad != 1:
+        if not is_one(grad):
             part *= grad
         return (part,)
-    if gradient.in_place and alone and grad.flags.writeable:
+    if gradient.in_place and alone and may_write(grad):
         arguments = {**arguments, "out": grad}
     parts = gradient.function(**arguments, grad=grad)
     return parts if isinstance(parts, tuple) else (parts,)
@@ -149,7 +150,7 @@ def _gradient(gradient: Gradient, arguments: dict[str, Any], grad: Array, *, alo
 
 def _undo(y: Array | None, grad: Array, sums: bool) -> tuple[Array, Array | None]:
     """The gradients of x and b in y = relu(x + b) or, without y, in x + b: the gradient of b only where it `sums`."""
-    out = grad if grad.flags.writeable else None
+    out = grad if may_write(grad) else None
     if y is None or not sums:
         grad = grad if y is None else kernels.relu_input(y, grad, out=out)
         return grad, kernels.channel_sum(grad if grad.ndim == 4 else grad[np.newaxis]) if sums else None

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import kernels
+from ..kernels.namespace import namespace
 from ..kernels.op import OPERATORS
 from .derive import Input, differentiable
+from .graph import before_launch, capturing
 from .init import generator
 from .tensor import Array, Tensor, as_tensor, record, recording, told
 
@@ -96,12 +96,35 @@ def dropout(x: Input, *, p: float = 0.5, training: bool = True, seed: int | None
     """y[...] = x[...] m[...] / (1 - p), each m being 0 with probability p, else 1; y = x where training is False.
 
     As `kernels.dropout`. seed: the m are the same for the same seed; None draws one from the generator that
-    `manual_seed` restarts.
+    `manual_seed` restarts, also before each launch of a step that `capture` has captured.
     """
+    x = as_tensor(x)
     if not training:
-        return as_tensor(x)
-    seed = int(generator().integers(2**63)) if seed is None else seed
-    return _derived["dropout"](x, p=p, seed=seed)
+        return x
+    if capturing():
+        return _captured_dropout(x, p, seed)
+    return _derived["dropout"](x, p=p, seed=_drawn(seed))
+
+
+def _drawn(seed: int | None) -> int:
+    return int(generator().integers(2**63)) if seed is None else seed
+
+
+def _captured_dropout(x: Tensor, p: float, seed: int | None) -> Tensor:
+    """`dropout` in a graph: its seed goes by value, so m / (1 - p) is computed before each launch, outside of it."""
+    xp = namespace(x.data)
+    factors = xp.empty_like(x.data)
+
+    def draw() -> None:
+        factors.fill(1)
+        kernels.dropout(factors, p=p, seed=_drawn(seed), out=factors)
+
+    before_launch(draw)
+
+    def times(numbers: Array) -> Array:
+        return xp.multiply(numbers, factors, out=xp.empty_like(numbers))
+
+    return record("dropout", times(x.data), [x], lambda grad: [times(grad)])
 
 
 def concatenate(xs: Sequence[Input]) -> Tensor:
@@ -111,7 +134,7 @@ def concatenate(xs: Sequence[Input]) -> Tensor:
     """
     inputs = [as_tensor(x) for x in xs]
     y = kernels.concatenate([x.data for x in inputs])
-    ends = np.cumsum([0, *(x.shape[1] for x in inputs)])
+    ends = [*accumulate((x.shape[1] for x in inputs), initial=0)]
 
     def backward(grad: Array) -> Sequence[Array]:
         return [grad[:, start:end] for start, end in pairwise(ends)]
@@ -133,7 +156,7 @@ def crop(x: Input, size: Sequence[int], offset: int | None = None) -> Tensor:
 
     def backward(grad: Array) -> Sequence[Array]:
         n, c, h, w = shape
-        whole = np.zeros((n, h, w, c), grad.dtype).transpose(0, 3, 1, 2)
+        whole = namespace(grad).zeros((n, h, w, c), grad.dtype).transpose(0, 3, 1, 2)
         whole[window] = grad
         return [whole]
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
+from .device import moved, where
 from .tensor import Array, Tensor
 
 Seed = np.random.Generator | int | None
@@ -70,4 +71,4 @@ def he_normal_(weight: Tensor | Array, fan_in: float | None = None, rng: Seed = 
     _count(array.size)
     rng, deviation = generator(rng), math.sqrt(2 / fan_in)
     for number in range(len(array)):  # one filter at a time: no copy of large weights in float64
-        array[number] = rng.standard_normal(array.shape[1:]) * deviation
+        array[number] = moved(rng.standard_normal(array.shape[1:]) * deviation, where(array))

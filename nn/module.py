@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..kernels.namespace import host
+from .device import assign, is_device, kept, moved
 from .tensor import Array, Parameter
 
 
@@ -72,7 +74,7 @@ class Module:
 
     def register_buffer(self, name: str, value: npt.ArrayLike) -> None:
         """Set an attribute to an array that is part of the state but is not trained (running means, say)."""
-        setattr(self, name, np.asarray(value))
+        setattr(self, name, kept(value))
         self._buffers = (*getattr(self, "_buffers", ()), name)
 
     def named_buffers(self) -> Iterator[tuple[str, Array]]:
@@ -95,11 +97,16 @@ class Module:
     # its state
 
     def state_dict(self) -> dict[str, Array]:
-        """Name -> array of every parameter and buffer: contiguous copies, which further training leaves alone."""
-        return {name: np.array(_data(getattr(owner, key)), order="C") for name, owner, key in self._places()}
+        """Name -> array of every parameter and buffer: contiguous copies, which further training leaves alone.
+
+        They are NumPy arrays, copied from the GPU where the model is on one: what files and other programs take.
+        """
+        return {name: np.array(host(_data(getattr(owner, key))), order="C") for name, owner, key in self._places()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Differences:
         """Copy arrays (or PyTorch's CPU tensors) into the parameters and buffers of the same names, casting floats.
+
+        Arrays may be NumPy's or CuPy's, wherever the model is.
 
         Nothing is changed unless everything fits: one ValueError names every missing and unexpected name (these two
         only if strict) and every array of the wrong shape or kind. A batch normalisation's num_batches_tracked, which
@@ -111,7 +118,7 @@ class Module:
         """`load_state_dict` of a state in which what has a name here is `renamed`."""
         places = [(renamed(name), owner, key) for name, owner, key in self._places()]
         targets = {name: _data(getattr(owner, key)) for name, owner, key in places}
-        values = {name: np.asarray(value) for name, value in state.items() if name in targets}
+        values = {name: kept(value) for name, value in state.items() if name in targets}
         needed = [name for name, owner, key in places if key not in owner.optional]
         differences = Differences([n for n in needed if n not in state], [n for n in state if n not in targets])
         faults = []
@@ -127,19 +134,34 @@ class Module:
         if faults:
             raise ValueError(f"load_state_dict: the state does not fit {type(self).__name__}: {'; '.join(faults)}")
         for name, value in values.items():
-            targets[name][...] = value
+            assign(targets[name], value)
         return differences
 
-    def to(self, dtype: npt.DTypeLike) -> Self:
-        """Convert floating parameters and buffers to float32 or float64, in this object; gradients are dropped."""
-        if np.dtype(dtype) not in (np.float32, np.float64):
-            raise TypeError(f"to: dtype is {np.dtype(dtype)}; float32 and float64 are supported")
+    def to(self, target: npt.DTypeLike) -> Self:
+        """Convert to float32 or float64, or move to a device: "cpu", "cuda" or "cuda:N"; in this object.
+
+        Parameters stay the same objects, with other data and without gradients; so an optimiser may be made before or
+        after: its state follows at its next step. A dtype is for floating parameters and buffers, a device for all. On
+        a GPU parameters and buffers are CuPy arrays, and so must be what the model is given; on a GPU other than CuPy's
+        current one work within `with cupy.cuda.Device(N)`.
+
+        Raises TypeError or ValueError for what is neither; for a GPU ImportError where CuPy is missing (`pip install
+        'upconv[cuda12]'` or `'upconv[cuda13]'`), and RuntimeError where none answers.
+        """
+        if is_device(target):
+            return self._changed(lambda array: moved(array, str(target)))
+        if np.dtype(target) not in (np.float32, np.float64):
+            raise TypeError(f"to: dtype is {np.dtype(target)}; float32 and float64 are supported")
+        return self._changed(lambda array: array.astype(target, copy=False) if array.dtype.kind == "f" else array)
+
+    def _changed(self, change: Callable[[Array], Array]) -> Self:
+        """With every parameter and buffer changed, in this object; gradients are dropped."""
         for _, owner, key in self._places():
             value = getattr(owner, key)
             if isinstance(value, Parameter):
-                value.data, value.grad = value.data.astype(dtype, copy=False), None
-            elif value.dtype.kind == "f":
-                setattr(owner, key, value.astype(dtype, copy=False))
+                value.data, value.grad = change(value.data), None
+            else:
+                setattr(owner, key, change(value))
         return self
 
     # its mode

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..kernels.cpu.update import update
+from ..kernels.namespace import aligned, host, namespace, on_device
+from ..kernels.update import CONSTANTS, update
+from .device import assign, kept, moved, together, where
+from .graph import capturing, renewed
 from .tensor import Array, Tensor
 
 ABSENT = {"dampening": 0, "maximize": False, "amsgrad": False, "centered": False}  # PyTorch's options that are not here
@@ -51,12 +54,12 @@ class Optimizer:
         """PyTorch's form: {"state": {0: {"step": 5, name: array, ...}, ...}, "param_groups": [{"lr": 0.1, ...}]}.
 
         The keys of "state" count the parameters as they were given; those not stepped yet are missing. Arrays are
-        contiguous copies, which further steps leave alone.
+        contiguous NumPy copies, which further steps leave alone.
         """
         state = {}
         for number, parameter in enumerate(self.params):
             if parameter in self._state:
-                copies = [np.array(array, order="C") for array in self._state[parameter]]
+                copies = [np.array(host(array), order="C") for array in self._state[parameter]]
                 state[number] = {"step": self._steps[parameter], **dict(zip(self.arrays, copies, strict=True))}
         options = {name: getattr(self, name) for name in self.options}
         return {"state": state, "param_groups": [{**options, "params": [*range(len(self.params))]}]}
@@ -87,45 +90,49 @@ class Optimizer:
         self._steps = {self.params[number]: int(values.get("step", 1)) for number, values in given.items()}
         self._state = {parameter: self._fresh(parameter.data) for parameter in self._steps}
         for number, key, array in self._given(given):
-            self._state[self.params[number]][self.arrays.index(key)][...] = array
+            assign(self._state[self.params[number]][self.arrays.index(key)], array)
 
     def _given(self, state: Mapping[int, Mapping[str, Any]]) -> Iterator[tuple[int, str, Array]]:
         """(parameter, name, array) of every array in the state of a parameter that there is."""
         for number, values in state.items():
             for key in self.arrays:
                 if number in range(len(self.params)) and values.get(key) is not None:
-                    yield number, key, np.asarray(values[key])
+                    yield number, key, kept(values[key])
 
     def _fresh(self, w: Array) -> list[Array]:
-        return [np.full_like(w, self.initial) for _ in self.arrays]
+        return [namespace(w).full_like(w, self.initial) for _ in self.arrays]
 
     def _apply(self, rule: str, constants: Callable[[int], tuple[float, ...]]) -> None:
         """Update every parameter that has a gradient, and its arrays. constants: of the rule, at a parameter's step."""
-        rows, moved, steps = [], [], []
+        rows, gapped, steps = [], [], []
         for parameter in self.params:
             if parameter.grad is None:
                 continue
             w = parameter.data
             self._check(w, parameter.grad)
             state = self._state.get(parameter) or self._fresh(w)
-            if state[0].dtype != w.dtype:  # the model was converted since the last step
-                state = [array.astype(w.dtype) for array in state]
+            if (state[0].dtype, where(state[0])) != (w.dtype, where(w)):  # the model was converted or moved since then
+                state = [moved(array, where(w)).astype(w.dtype) for array in state]
             self._state[parameter] = state
             if state[0].shape != w.shape:
                 name = type(self).__name__
                 raise ValueError(f"{name}: a parameter of shape {state[0].shape} has become one of {w.shape}")
-            if w.strides != state[0].strides or not w.flags.aligned:  # it has gaps
-                moved.append((w, w := w.copy("K")))
+            if w.strides != state[0].strides or not aligned(w):  # it has gaps
+                gapped.append((w, w := w.copy("K")))
             grad = parameter.grad
-            if grad.strides != w.strides or grad.dtype != w.dtype or not grad.flags.aligned:
-                grad = np.empty_like(w)
+            if grad.strides != w.strides or grad.dtype != w.dtype or not aligned(grad):
+                grad = namespace(w).empty_like(w)
                 grad[...] = parameter.grad
             rows.append((w, grad, *state))
             steps.append(parameter)
-        for parameter in steps:
-            self._steps[parameter] = self._steps.get(parameter, 0) + 1
-        update(rule, rows, [constants(self._steps[parameter]) for parameter in steps])
-        for given, w in moved:
+
+        def advance() -> list[tuple[float, ...]]:
+            for parameter in steps:
+                self._steps[parameter] = self._steps.get(parameter, 0) + 1
+            return [constants(self._steps[parameter]) for parameter in steps]
+
+        update(rule, rows, renewed(advance, (len(rows), CONSTANTS)) if capturing() else advance())
+        for given, w in gapped:
             given[...] = w
 
     def _check(self, w: Array, grad: Array) -> None:
@@ -133,26 +140,39 @@ class Optimizer:
         name = type(self).__name__
         if w.dtype not in (np.float32, np.float64):
             raise TypeError(f"{name}: a parameter has dtype {w.dtype.str}; native float32 or float64 is needed")
-        if not w.flags.writeable:
+        if not on_device(w) and not w.flags.writeable:
             raise ValueError(f"{name}: a parameter of shape {w.shape} is read-only; give a copy")
         if grad.shape != w.shape:
             raise ValueError(f"{name}: a parameter of shape {w.shape} has a gradient of shape {grad.shape}")
+        together(name, parameter=w, gradient=grad)
 
 
-def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> float:
+def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> float | Array:
     """g *= min(1, max_norm / (n + 1e-6)), n = sqrt(sum of all g^2): every gradient, in place. Returns n.
 
     As `torch.nn.utils.clip_grad_norm_`; n is summed in float64. Gradients that are no numbers stay as they are: n says
-    so. Raises ValueError unless max_norm is positive. Pascanu et al. 2013, "On the difficulty of training recurrent
+    so. On a GPU n is an array of one number there, since nothing is copied that nobody asks for. Raises ValueError unless max_norm is positive. Pascanu et al. 2013, "On the difficulty of training recurrent
     neural networks", algorithm 1.
     """
     if not max_norm > 0:
         raise ValueError(f"clip_grad_norm_: max_norm is {max_norm!r}; a positive number is needed")
     grads = [parameter.grad for parameter in params if parameter.grad is not None]
+    if grads and on_device(grads[0]):
+        return _clipped_there(grads, max_norm)
     norm = math.sqrt(sum(float(np.square(grad, dtype=np.float64).sum()) for grad in grads))
     if math.isfinite(norm) and norm + 1e-6 > max_norm:
         for grad in grads:
             grad *= max_norm / (norm + 1e-6)
+    return norm
+
+
+def _clipped_there(grads: Sequence[Array], max_norm: float) -> Array:
+    """`clip_grad_norm_` on a GPU: nothing is read, so that the host need not wait."""
+    xp = namespace(grads[0])
+    norm = xp.sqrt(sum(xp.square(grad, dtype=np.float64).sum() for grad in grads))
+    factor = xp.where(xp.isfinite(norm) & (norm + 1e-6 > max_norm), max_norm / (norm + 1e-6), 1.0)
+    for grad in grads:
+        grad *= factor.astype(grad.dtype)
     return norm
 
 

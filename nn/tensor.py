@@ -4,8 +4,8 @@ A differentiable function computes with plain arrays and hands `record` its resu
 that turns the gradient of the result into the gradients of those tensors. `Tensor.backward` calls these closures newest
 first and frees each as it goes. (The shape of HIPS autograd, Maclaurin et al. 2015: https://github.com/HIPS/autograd)
 
-Who may write into a gradient array is told by its writeable flag. A writeable one belongs to its receiver alone, who
-may overwrite it or add into it; a read-only one is shared with somebody, and is copied before it is kept or changed.
+Who may write into a gradient array is told by `may_write`. One that may be written belongs to its receiver alone, who
+may overwrite it or add into it; another is shared with somebody, and is copied before it is kept or changed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import kernels
+from ..kernels.namespace import namespace, on_device
 from ..kernels.packed import Packed
+from .device import kept, moved, together, where
 from .packed import guarded
 
 Array = np.ndarray
@@ -32,6 +34,7 @@ class _Mode(threading.local):
     recording = True
     inference: inference_mode | None = None
     watcher: Watcher | None = None
+    ones: Array | None = None  # what `backward` began with, where no gradient was given
 
 
 _mode = _Mode()
@@ -136,8 +139,9 @@ class Node:
 class Tensor:
     """An array, and with `requires_grad` a place where its gradient is summed.
 
-    data: any boolean, integer or floating array (kept, not copied); requires_grad: floating data only (TypeError).
-    `grad` is None or an array of data's shape and dtype; `backward` adds to it, in place, as PyTorch does.
+    data: any boolean, integer or floating array, NumPy's or CuPy's (kept, not copied); requires_grad: floating data
+    only (TypeError). `grad` is None or an array of data's shape, dtype and device; `backward` adds to it, in place, as
+    PyTorch does.
     """
 
     __slots__ = ("__weakref__", "_node", "data", "grad", "requires_grad")
@@ -145,7 +149,7 @@ class Tensor:
 
     def __init__(self, data: npt.ArrayLike, requires_grad: bool = False) -> None:
         """Wrap an array; TypeError for what are no numbers."""
-        self.data: Array = np.asarray(data)
+        self.data: Array = kept(data)
         if self.data.dtype.kind not in "biuf":
             raise TypeError(f"Tensor: data has dtype {self.data.dtype}; numbers are needed")
         if requires_grad and self.data.dtype.kind != "f":
@@ -174,21 +178,45 @@ class Tensor:
         """The NumPy dtype of the data."""
         return self.data.dtype
 
+    @property
+    def device(self) -> str:
+        """Where the data lie: "cpu", or "cuda:0" and the like."""
+        return where(self.data)
+
+    def to(self, device: str) -> Tensor:
+        """The tensor itself where it lies on `device`, else its copy there: "cpu", "cuda" or "cuda:N". Differentiable.
+
+        Raises ValueError for what is no device, ImportError without CuPy, RuntimeError where no GPU answers.
+        """
+        data, before = moved(self.data, device), self.device
+        return self if data is self.data else record("to", data, (self,), lambda grad: [moved(grad, before)])
+
+    def cpu(self) -> Tensor:
+        """`to("cpu")`."""
+        return self.to("cpu")
+
+    def numpy(self) -> Array:
+        """The data, not a copy; TypeError on a GPU, as in PyTorch: `tensor.cpu().numpy()` copies."""
+        return np.asarray(self)
+
     def detach(self) -> Tensor:
         """The same array (not a copy) outside the graph."""
         return Tensor(self.data)
 
     def item(self) -> float:
-        """The one element as a Python number; ValueError if there are more."""
+        """The one element as a Python number, from a GPU too; ValueError if there are more."""
         return self.data.item()
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
-        """What np.asarray gives: the data."""
+        """What np.asarray gives: the data; TypeError on a GPU, where that would be a copy that nobody asked for."""
+        if on_device(self.data):
+            raise TypeError(f"Tensor: the data lie on {self.device}; tensor.cpu() or tensor.data.get() copies them")
         return np.array(self.data, dtype=dtype) if copy else np.asarray(self.data, dtype=dtype)
 
     def __repr__(self) -> str:
         """The data, and where it came from."""
-        tail = f", from={self._node.name}" if self._node else ", requires_grad=True" if self.requires_grad else ""
+        tail = f", device={self.device!r}" if on_device(self.data) else ""
+        tail += f", from={self._node.name}" if self._node else ", requires_grad=True" if self.requires_grad else ""
         return f"{type(self).__name__}({self.data!r}{tail})"
 
     def backward(self, grad: npt.ArrayLike | Tensor | None = None) -> None:
@@ -201,7 +229,8 @@ class Tensor:
             raise RuntimeError("backward: this tensor was not computed, outside no_grad, from any with requires_grad")
         if grad is None and self.size != 1:
             raise RuntimeError(f"backward: grad is needed for shape {self.shape}; only one element has a default (1)")
-        start = np.ones_like(self.data) if grad is None else _borrowed(np.asarray(grad))
+        start = _borrowed(namespace(self.data).ones_like(self.data) if grad is None else _array(grad))
+        together("backward", tensor=self.data, grad=start)
         if start.shape != self.shape:
             raise ValueError(f"backward: grad has shape {start.shape}; the tensor has {self.shape}")
         if start.dtype != self.dtype:
@@ -210,6 +239,7 @@ class Tensor:
             self._add_grad(start)
             return
         nodes = _newest_first(self._node)
+        _mode.ones = start if grad is None else None
         pending: dict[Node, Array] = {self._node: start}
         for node in nodes:
             if node not in pending or node.backward is None:
@@ -228,13 +258,14 @@ class Tensor:
         if self.grad is not None:
             self.grad = _sum(self.grad, part)
         else:
-            self.grad = part if part.flags.writeable else part.copy("K")
+            self.grad = part if may_write(part) else part.copy("K")
 
     def _operand(self, name: str, other: Any) -> Tensor:
         """`other` as a tensor of this dtype: Python and NumPy scalars are cast, arrays of another dtype refused."""
-        if not isinstance(other, Tensor):
-            cast = self.dtype.kind == "f" and isinstance(other, (int, float, np.number))
-            other = Tensor(np.asarray(other, dtype=self.dtype if cast else None))
+        if self.dtype.kind == "f" and isinstance(other, (int, float, np.number)):
+            other = Tensor(namespace(self.data).full((), other, self.dtype))
+        other = as_tensor(other)
+        together(name, left=self.data, right=other.data)
         if other.dtype != self.dtype:
             raise TypeError(f"{name}: dtypes {self.dtype} and {other.dtype} differ; convert one of them")
         return other
@@ -269,7 +300,7 @@ class Tensor:
 
     def __neg__(self) -> Tensor:
         """Elementwise -x."""
-        return record("neg", -self.data, (self,), lambda grad: [np.asarray(-grad)])
+        return record("neg", -self.data, (self,), lambda grad: [kept(-grad)])
 
     def __rsub__(self, other: Any) -> Tensor:
         """Elementwise difference, as for +."""
@@ -285,7 +316,7 @@ class Tensor:
     def sum(self) -> Tensor:
         """s = sum of all elements."""
         shape = self.shape
-        return record("sum", self.data.sum(), (self,), lambda grad: [np.broadcast_to(grad, shape)])
+        return record("sum", self.data.sum(), (self,), lambda grad: [namespace(grad).broadcast_to(grad, shape)])
 
     def mean(self) -> Tensor:
         """m = sum of all elements / their number."""
@@ -309,7 +340,10 @@ class Parameter(Tensor):
         return None, {**kept, "_packed": None, "_still": None}
 
     def packed(self) -> Array:
-        """The data as a weight that kernels keep rearranged until a byte of it changes."""
+        """The data as a weight that kernels keep rearranged until a byte of it changes; on a GPU the data."""
+        if on_device(self.data):
+            self._packed = None
+            return self.data
         still = _mode.inference
         self._packed = guarded(self.data, self._packed, trusted=still is not None and still is self._still)
         self._still = still
@@ -330,9 +364,9 @@ def record(name: str, data: npt.ArrayLike, inputs: Sequence[Tensor], backward: B
     """The result of a differentiable function as a tensor, put on the tape where `recording(*inputs)`.
 
     backward(grad) returns one gradient per input, None where that input's `requires_grad` is off. It may overwrite grad
-    if grad is writeable, and every array it returns that shares memory with anything but a disjoint part of such a grad
-    must be read-only. What it needs it should keep as arrays, not tensors: a tensor would keep the graph alive.
-    details: what a watcher has to know beside the inputs.
+    where `may_write(grad)`, and no array it returns that shares memory with anything but a disjoint part of such a grad
+    may be one that may be written. What it needs it should keep as arrays, not tensors: a tensor would keep the graph
+    alive. details: what a watcher has to know beside the inputs.
     """
     result = Tensor(data)
     if recording(*inputs):
@@ -354,26 +388,45 @@ def _newest_first(root: Node) -> list[Node]:
     return sorted(seen, key=lambda node: node.time, reverse=True)
 
 
+def may_write(array: Array) -> bool:
+    """Whether a gradient belongs to its receiver alone, who may write into it.
+
+    A NumPy array's writeable flag says so. CuPy's arrays have no such flag: there only an array that is no view is its
+    receiver's alone, which costs a copy of views that could be written and is wrong of none that is shared.
+    """
+    return array.base is None if on_device(array) else array.flags.writeable
+
+
+def is_one(grad: Array) -> bool:
+    """Whether the gradient of a number is known to be 1. On a GPU that is what `backward` began with: none is read."""
+    return grad is _mode.ones if on_device(grad) else bool(grad == 1)
+
+
+def _array(x: Any) -> Array:
+    return x.data if isinstance(x, Tensor) else kept(x)
+
+
 def _sum(a: Array, b: Array) -> Array:
     """a + b, in whichever of the two may be written."""
+    out = next((each for each in (a, b) if may_write(each)), None)
     if a.ndim == 4 and a.dtype in (np.float32, np.float64):
-        return kernels.add(a, b, out=next((each for each in (a, b) if each.flags.writeable), None))
-    if a.flags.writeable:
-        return np.add(a, b, out=a)
-    return np.add(a, b, out=b) if b.flags.writeable else np.asarray(a + b)
+        return kernels.add(a, b, out=out)
+    return kept(a + b) if out is None else namespace(a).add(a, b, out=out)
 
 
 def _borrowed(array: Array) -> Array:
-    """A read-only view: whoever gets it must copy before writing."""
+    """A view that may not be written: whoever gets it must copy first."""
     view = array.view()
-    view.flags.writeable = False
+    if not on_device(array):
+        view.flags.writeable = False
     return view
 
 
 def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
     """The sum of grad over the axes along which an operand of this shape was broadcast."""
     if grad.shape == shape:
-        return np.asarray(grad)
-    grad = grad.sum(axis=tuple(range(grad.ndim - len(shape))))
+        return kept(grad)
+    if grad.ndim > len(shape):
+        grad = kept(grad.sum(axis=tuple(range(grad.ndim - len(shape)))))
     stretched = tuple(axis for axis, size in enumerate(shape) if size == 1 and grad.shape[axis] != 1)
-    return np.asarray(grad.sum(axis=stretched, keepdims=True) if stretched else grad)
+    return kept(grad.sum(axis=stretched, keepdims=True) if stretched else grad)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from ...kernels.namespace import on_device
 from .. import functional
 from ..functional import Input
 from ..module import Module
@@ -54,7 +57,7 @@ class BatchNorm2d(Module):
         momentum = 0.0 if self.momentum is None else self.momentum
         if training and self.running_mean is not None:
             self.num_batches_tracked += 1
-            momentum = 1 / int(self.num_batches_tracked) if self.momentum is None else momentum
+            momentum = 1 / self._batches() if self.momentum is None else momentum
         return functional.batch_norm(
             x,
             self.running_mean,
@@ -66,6 +69,11 @@ class BatchNorm2d(Module):
             eps=self.eps,
             activation=activation,
         )
+
+    def _batches(self) -> Any:
+        """How many there were: a Python number, but on a GPU, where reading it would be a transfer, an array of one."""
+        count = self.num_batches_tracked
+        return count.astype(np.float32) if on_device(count) else int(count)
 
     def describe(self) -> str:
         """What was given to the constructor and differs from its defaults."""

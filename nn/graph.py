@@ -1,0 +1,158 @@
+"""A training step, or a prediction, as a CUDA graph: one call starts all its kernels, instead of one call for each."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import numpy as np
+
+from .._extras import require
+from ..kernels.namespace import is_array, on_device
+from .device import EXTRAS, assign, moved, resolved
+from .tensor import Array, Tensor
+
+Action = Callable[[], None]
+
+
+class _Capture(threading.local):
+    actions: list[Action] | None = None  # of the capture under way in this thread
+
+
+_capture = _Capture()
+
+
+def capturing() -> bool:
+    """Whether this thread is inside a `capture`: what runs on the host now runs this once, not with each launch."""
+    return _capture.actions is not None
+
+
+def before_launch(action: Action) -> None:
+    """Have something done before each launch of the graph that is being captured, outside of it."""
+    assert _capture.actions is not None
+    _capture.actions.append(action)
+
+
+def renewed(rows: Callable[[], Sequence[Sequence[float]]], shape: tuple[int, int]) -> Array:
+    """A float64 array of this shape on the device, into which what `rows` gives is put before each launch."""
+    table = require("cupy", extra=EXTRAS).zeros(shape, np.float64)
+
+    def put() -> None:
+        values = np.zeros(shape)
+        for row, numbers in zip(values, rows(), strict=True):
+            row[: len(numbers)] = numbers
+        table.set(values)
+
+    before_launch(put)
+    return table
+
+
+class Captured:
+    """A step that becomes a graph: see `capture`."""
+
+    def __init__(self, step: Callable[..., Any], warmup: int) -> None:
+        """Nothing is captured yet."""
+        resolved("cuda")  # or there is nothing to capture on
+        self._cuda: Any = require("cupy", extra=EXTRAS).cuda
+        self._step, self._warmup = step, warmup
+        self._stream, self._pool = self._cuda.Stream(non_blocking=True), self._cuda.MemoryPool()
+        self._inputs: list[Array] = []
+        self._actions: list[Action] = []
+        self._graph: Any = None
+        self._result: Any = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        """One step."""
+        self._take([each.data if isinstance(each, Tensor) else each for each in arguments])
+        given = [Tensor(x) if isinstance(each, Tensor) else x for x, each in zip(self._inputs, arguments, strict=True)]
+        if self._graph is None and self._warmup > 0:
+            self._warmup -= 1
+            with self._apart():
+                return self._step(*given)
+        if self._graph is None:
+            self._result = self._record(given)
+        for action in self._actions:
+            action()
+        self._graph.launch()
+        return self._result
+
+    def _take(self, arrays: list[Any]) -> None:
+        """Copy what this step is given into the graph's own inputs."""
+        for number, x in enumerate(arrays):
+            if not is_array(x):
+                raise TypeError(f"capture: argument {number} is a {type(x).__name__}; arrays and tensors are needed")
+        if not self._inputs:
+            self._inputs = [x.copy("K") if on_device(x) else moved(x, "cuda") for x in arrays]
+            return
+        kinds = [[(x.shape, x.dtype.name) for x in each] for each in (arrays, self._inputs)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(f"capture: the arguments are {kinds[0]}; the step was begun with {kinds[1]}")
+        for own, x in zip(self._inputs, arrays, strict=True):
+            assign(own, x)
+
+    def _record(self, given: list[Any]) -> Any:
+        """Capture the step: nothing is computed, its results are where each launch will write them."""
+        with self._apart():
+            self._stream.begin_capture()
+            _capture.actions = self._actions
+            try:
+                result = self._step(*given)
+            except BaseException as error:
+                self._actions.clear()
+                with suppress(RuntimeError):  # that the capture has failed
+                    self._stream.end_capture()
+                if isinstance(error, RuntimeError):  # as CuPy's are
+                    raise RuntimeError(
+                        f"capture: this step cannot become a graph; does it read numbers from the GPU? {error}"
+                    ) from error
+                raise
+            finally:
+                _capture.actions = None
+            self._graph = self._stream.end_capture()
+        return result
+
+    @contextmanager
+    def _apart(self) -> Iterator[None]:
+        """Within it work is done on a stream, and in memory, of the graph's own, after and before all other work."""
+        others = self._cuda.get_current_stream()
+        self._stream.wait_event(others.record())
+        with self._stream, self._cuda.using_allocator(self._pool.malloc):
+            yield
+        others.wait_event(self._stream.record())
+
+
+def capture(step: Callable[..., Any], *, warmup: int = 2) -> Captured:
+    """A function that does what `step` does, as a CUDA graph: for steps that are many small kernels.
+
+    step: a function of arrays and tensors, for instance of a batch, that works on a GPU; it gives a tensor, an array,
+    or anything made of them. Every call does one step. The first `warmup` calls run it as it is, which compiles kernels
+    and makes what is made once, as optimisers' states are; the next captures it, and from then on its kernels are
+    started by one launch.
+
+    What is given is copied into the graph's own inputs, NumPy arrays from the host. What is given back are always the
+    same arrays, which the next call overwrites: copy what is to stay. All parameters, buffers and gradients are changed
+    as by `step` itself, to the same bits (with dropout: unless numbers that it drops are infinite or NaN).
+
+    Limits, which are CUDA's: shapes and dtypes stay those of the first call; Python runs when the step is captured, not
+    with each launch, so its branches and numbers are those of that moment. Only what optimisers need anew, learning
+    rates and step counts, and the seeds of dropout are renewed before each launch. Nothing may be read from the GPU in
+    the step: no `item()`, no printing; labels out of range are not noticed, but no memory is touched that they might
+    point to. What a step keeps for the next it must change in place.
+
+    Raises ImportError without CuPy, RuntimeError where no GPU answers; when called TypeError for anything but arrays
+    and tensors, ValueError where their shapes or dtypes change, RuntimeError for a step that cannot be captured.
+
+    >>> from upconv import nn
+    >>> def step(images, labels):
+    ...     loss = nn.cross_entropy(model(images), labels)
+    ...     optimizer.zero_grad()
+    ...     loss.backward()
+    ...     optimizer.step()
+    ...     return loss
+    >>> step = nn.capture(step)  # doctest: +SKIP
+    >>> for images, labels in batches:  # doctest: +SKIP
+    ...     loss = step(images, labels)
+    """
+    return Captured(step, warmup)
