@@ -23,6 +23,7 @@ from .datasets import Classified, digits, fashion_mnist
 from .exchange import export_onnx, from_pytorch, to_pytorch
 from .folder import read_folder
 from .functional import batch_norm, concatenate, crop, dropout, flatten, max_pool2d, unflatten
+from .graph import capture
 from .inference import predict, probabilities
 from .init import manual_seed
 from .io import load, register_model, save
@@ -113,6 +114,7 @@ __all__ = [
     "Unpool2d",
     "Upsample",
     "batch_norm",
+    "capture",
     "clip_grad_norm_",
     "concatenate",
     "convolutionalize",

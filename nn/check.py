@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import InputError
 from ..settings import Settings
 from .data import VOID, Data, Sample
+from .device import home, moved
 from .inference import predict
 from .module import Module
 from .sight import sight
@@ -42,7 +43,7 @@ def _trial(model: Module, data: Data, crop: int) -> list[str]:
     model.eval()
     try:
         with no_grad():
-            shape = model(blank).shape
+            shape = model(moved(blank, home(model))).shape
     except ValueError as error:
         return [f"crop is {crop}, with {data.channels} channels, which the model does not take: {error}"]
     if len(shape) != 4 or shape[1] != data.classes or max(shape[2:]) > crop:

@@ -114,7 +114,7 @@ def _check_origin(ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:
     if not isinstance(its, dict):
         raise ValueError("has settings that cannot be read")
     for key in mine | its:
-        if mine.get(key) != its.get(key):
+        if mine.get(key) != its.get(key) and key != "device":  # a training may go on elsewhere
             faults.append(f"its {key} is {its.get(key)}, here it is {mine.get(key)}")
     if faults:
         raise ValueError(f"is of another training: {'; '.join(faults)}")

@@ -25,6 +25,14 @@ def images(source: Source, seed: int) -> Data:
     return scenes(**chosen, seed=seed) if source.data == "scenes" else nuclei(**chosen)
 
 
+def placed(model: Module, device: str | None) -> Module:
+    """The model, moved to a device unless that is None. InputError where there is no such device."""
+    try:
+        return model if device is None else model.to(device)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(str(error)) from error
+
+
 def build(data: Data, network: Network, seed: int) -> Module:
     """The untrained network for these data: its weights are drawn with the seed. Raises InputError if there is none."""
     rng, arguments = np.random.default_rng((seed, 0)), network.arguments

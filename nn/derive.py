@@ -78,7 +78,7 @@ def differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
         tensors = {name: value for name, value in bound.items() if isinstance(value, Tensor)}
         values = {**bound, **{name: tensor.data for name, tensor in tensors.items()}}
         if learned:
-            values[sources[0]] = _channels_last(values[sources[0]], np.ndim(values.get("weight", 0)))
+            values[sources[0]] = _channels_last(values[sources[0]], getattr(values.get("weight"), "ndim", 0))
         if not recording(*tensors.values()):
             if learned and isinstance(tensors.get("weight"), Parameter):
                 values["weight"] = tensors["weight"].packed()  # type: ignore[attr-defined]

@@ -56,6 +56,15 @@ def resolved(device: str) -> int | None:
     return int(number)
 
 
+def described(device: str, threads: int) -> str:
+    """The device that computes, for people: the GPU's name, or how many of the CPU's threads."""
+    number = resolved(device)
+    if number is None:
+        return f"CPU, {threads} thread" + ("s" if threads > 1 else "")
+    name = require("cupy", extra=EXTRAS).cuda.runtime.getDeviceProperties(number)["name"]
+    return f"{device}, {name.decode()}"
+
+
 def moved(array: Any, device: str) -> Any:
     """`array` itself where it lies on that device, else a copy there. Raises what `resolved` raises."""
     number = resolved(device)
@@ -88,4 +97,3 @@ def together(name: str, **arrays: Any) -> None:
     if len(set(places.values())) > 1:
         told = ", ".join(f"{argument} on {place}" for argument, place in places.items())
         raise TypeError(f"{name}: arrays must lie on one device, got {told}; .to(device) moves a tensor or a model")
-

@@ -5,19 +5,22 @@ shapes, errors and text are those of the kernel of the same name. Images and lab
 a weight brings its input into channels-last memory, and everything after it stays in it.
 
 Only what needs more than its kernel is written here: max-pooling (which keeps the winner's place in its window instead
-of its position), batch normalisation with its running statistics, dropout with its seed, and what moves numbers about
-(concatenate, crop, flatten, unflatten).
+of its position), unpooling (which knows the positions that were found here), batch normalisation with its running
+statistics, dropout with its seed, and what moves numbers about (concatenate, crop, flatten, unflatten).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from functools import wraps
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from .. import kernels
-from ..kernels.namespace import namespace
+from ..kernels.layout import empty
+from ..kernels.namespace import namespace, trusted
 from ..kernels.op import OPERATORS
 from .derive import Input, differentiable
 from .graph import before_launch, capturing
@@ -50,12 +53,33 @@ def max_pool2d(
     window = {"stride": stride, "padding": padding, "dilation": dilation, "ceil_mode": ceil_mode}
     if not recording(x):
         results = kernels.max_pool2d(x.data, kernel_size, return_indices=return_indices, **window)
-        tensors = tuple(map(Tensor, results)) if return_indices else Tensor(results)
+        tensors = (Tensor(results[0]), Positions(results[1], x.shape)) if return_indices else Tensor(results)
         return told("max_pool2d", {"x": x, "kernel_size": kernel_size, **window}, tensors)
     y, offsets = _derived["max_pool2d_offsets"](x, kernel_size, **window)
     if not return_indices:
         return y
-    return y, Tensor(kernels.max_pool2d_indices(x.shape, offsets.data, kernel_size, **window))
+    with trusted():  # the offsets are those that were just found
+        return y, Positions(kernels.max_pool2d_indices(x.shape, offsets.data, kernel_size, **window), x.shape)
+
+
+class Positions(Tensor):
+    """Where max-pooling found what it kept in maps of this `whole` shape: known to lie in them without a look."""
+
+    __slots__ = ("whole",)
+
+    def __init__(self, data: Array, whole: tuple[int, ...]) -> None:
+        """data: the indices."""
+        super().__init__(data)
+        self.whole = whole
+
+
+@wraps(_derived["max_unpool2d"])
+def max_unpool2d(x: Input, indices: Input, kernel_size: Any, **options: Any) -> Tensor:
+    """Positions that `max_pool2d` found in maps of the result's size are not looked at on a GPU."""
+    size = options.get("output_size")
+    known = isinstance(indices, Positions) and size is not None and tuple(size)[-2:] == indices.whole[-2:]
+    with trusted() if known else nullcontext():
+        return _derived["max_unpool2d"](x, indices, kernel_size, **options)
 
 
 def batch_norm(
@@ -113,7 +137,7 @@ def _drawn(seed: int | None) -> int:
 def _captured_dropout(x: Tensor, p: float, seed: int | None) -> Tensor:
     """`dropout` in a graph: its seed goes by value, so m / (1 - p) is computed before each launch, outside of it."""
     xp = namespace(x.data)
-    factors = xp.empty_like(x.data)
+    factors = empty(x.shape, x.dtype, x.data)
 
     def draw() -> None:
         factors.fill(1)

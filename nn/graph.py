@@ -37,7 +37,7 @@ def before_launch(action: Action) -> None:
 
 def renewed(rows: Callable[[], Sequence[Sequence[float]]], shape: tuple[int, int]) -> Array:
     """A float64 array of this shape on the device, into which what `rows` gives is put before each launch."""
-    table = require("cupy", extra=EXTRAS).zeros(shape, np.float64)
+    table = require("cupy", extra=EXTRAS).ndarray(shape, np.float64)
 
     def put() -> None:
         values = np.zeros(shape)

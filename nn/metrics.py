@@ -6,13 +6,15 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels.namespace import host, namespace
 from .tensor import Array
 
 
 def confusion(prediction: Array, truth: Array, classes: int, *, void: int = 255) -> Array:
     """counts[t, p]: how many pixels of class t were predicted to be p. classes x classes, int64.
 
-    Pixels whose truth is `void` are left out. Raises ValueError for shapes that differ and labels not in 0..classes-1.
+    Pixels whose truth is `void` are left out. Arrays of a GPU are counted there; the counts are a NumPy array. Raises
+    ValueError for shapes that differ and labels not in 0..classes-1.
     """
     if prediction.shape != truth.shape:
         raise ValueError(f"confusion: prediction has shape {prediction.shape}, truth {truth.shape}; they must be equal")
@@ -21,7 +23,7 @@ def confusion(prediction: Array, truth: Array, classes: int, *, void: int = 255)
     for name, labels in (("prediction", p), ("truth", t)):
         if labels.size and (labels.min() < 0 or labels.max() >= classes):
             raise ValueError(f"confusion: {name} holds {labels.min()}..{labels.max()}; labels are 0..{classes - 1}")
-    return np.bincount(t * classes + p, minlength=classes**2).reshape(classes, classes)
+    return host(namespace(t).bincount(t * classes + p, minlength=classes**2)).reshape(classes, classes)
 
 
 def predicted(scores: Array) -> Array:

@@ -151,8 +151,9 @@ def clip_grad_norm_(params: Iterable[Tensor], max_norm: float) -> float | Array:
     """g *= min(1, max_norm / (n + 1e-6)), n = sqrt(sum of all g^2): every gradient, in place. Returns n.
 
     As `torch.nn.utils.clip_grad_norm_`; n is summed in float64. Gradients that are no numbers stay as they are: n says
-    so. On a GPU n is an array of one number there, since nothing is copied that nobody asks for. Raises ValueError unless max_norm is positive. Pascanu et al. 2013, "On the difficulty of training recurrent
-    neural networks", algorithm 1.
+    so. On a GPU n is an array of one number there, since nothing is copied that nobody asks for. Raises ValueError
+    unless max_norm is positive. Pascanu et al. 2013, "On the difficulty of training recurrent neural networks",
+    algorithm 1.
     """
     if not max_norm > 0:
         raise ValueError(f"clip_grad_norm_: max_norm is {max_norm!r}; a positive number is needed")

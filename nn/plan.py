@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.namespace import host
 from .data import normalise
+from .device import home, moved
 from .functional import softmax
 from .images import channels
 from .layers import positive
@@ -62,8 +64,8 @@ def planned(model: Module, image: Any, tile: int) -> Plan:
 def computed(model: Module, part: Array, statistics: tuple[float, float], inside: Place) -> Array:
     """The probabilities of what is `inside` the scores of a part of an image."""
     dtype = next((each.dtype for each in model.parameters()), np.dtype(np.float32))
-    x = normalise(part, statistics)[None].astype(dtype, copy=False)
-    scores = softmax(model(x)).data[0][(slice(None), *inside)].astype(np.float32, copy=False)
+    x = moved(normalise(part, statistics)[None].astype(dtype, copy=False), home(model))
+    scores = host(softmax(model(x)).data[0][(slice(None), *inside)].astype(np.float32, copy=False))
     wanted = tuple(each.stop - each.start for each in inside)
     if scores.shape[1:] != wanted:
         raise ValueError(f"predict: {type(model).__name__} gives {scores.shape[1:]} scores for {wanted} pixels")

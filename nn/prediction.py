@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from .configured import placed
 from .files import Pathlike, replacing, write
 from .images import InputError, channels, png, read_image
 from .inference import TILE, OnTile, labels, tiles
@@ -27,17 +28,19 @@ def predict_file(
     *,
     tile: int = TILE,
     on_tile: OnTile | None = None,
+    device: str | None = None,
 ) -> Array:
     """Predict the image in a file with the model in a file; write the mask to the PNG `output`, and return the labels.
 
     Two classes are written as 0 and 255, more as class indices. probability: a PNG, 0..255, for the probability of
     class 1 (two classes) or of the class that was chosen; or an NPY file for those of all classes, K x H x W float32.
-    overlay: a PNG of the image with the labels drawn over it. tile, on_tile: as `predict` has them. Each file appears
-    complete or not at all. Raises InputError saying which file cannot be used, and why.
+    overlay: a PNG of the image with the labels drawn over it. tile, on_tile: as `predict` has them. device: where to
+    compute, by default on the CPU. Each file appears complete or not at all. Raises InputError saying which file cannot
+    be used, and why.
     """
     outputs = {"mask": output, "probability": probability, "overlay": overlay}
     _check({what: Path(path) for what, path in outputs.items() if path is not None}, [Path(image), Path(model)])
-    network = load_given(model)
+    network = placed(load_given(model), device)
     pixels = read_image(image)
     config: dict[str, Any] = network.config or {}
     wanted = config["in_channels"] if "in_channels" in config else pixels.shape[2]

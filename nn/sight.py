@@ -10,6 +10,8 @@ from weakref import WeakKeyDictionary, ref
 
 import numpy as np
 
+from ..kernels.namespace import is_array
+from .device import home, moved, where
 from .exchange.trace import follow, merged
 from .module import Module, evaluating
 from .tensor import Array, Tensor, inference_mode
@@ -123,8 +125,8 @@ def _made(model: Module) -> list[Any]:
     def told(value: Any) -> Any:
         if isinstance(value, (list, tuple)):
             return [told(each) for each in value]
-        if isinstance(value, (Tensor, np.ndarray)):
-            return value.shape, value.dtype
+        if isinstance(value, Tensor) or is_array(value):
+            return value.shape, value.dtype, where(value.data if isinstance(value, Tensor) else value)
         return type(value) if isinstance(value, Module) else repr(value)
 
     return [
@@ -139,11 +141,12 @@ def _looked(model: Module, channels: int) -> Sight:
     if "classes" not in (getattr(model, "config", None) or {"classes": 0}):
         raise ValueError(f"predict: {name} labels no pixels: it has no classes")
     numbers = np.random.default_rng(0).standard_normal(997).astype(dtype)
+    place = home(model)
     known: dict[int, tuple[int, ...] | ValueError | IndexError] = {}
     owner = ref(model)  # what is kept for a model must not keep the model
 
     def drawn(side: int) -> Array:
-        return np.resize(numbers, (1, channels, side, side))
+        return moved(np.resize(numbers, (1, channels, side, side)), place)
 
     def shape(side: int) -> tuple[int, ...] | ValueError | IndexError:
         if side not in known:

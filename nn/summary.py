@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.op import may_share_memory
+from .device import home, moved
 from .layers import (
     AvgPool2d,
     ConvTranspose2d,
@@ -103,7 +105,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
     96 parameters (0 frozen), 2,448 MACs, 1,144 bytes of activations, receptive field 8 x 8
     """
     dtype = next((parameter.dtype for parameter in model.parameters()), np.dtype(np.float32))
-    x = Tensor(np.zeros(tuple(input_shape), dtype), requires_grad=True)
+    x = Tensor(moved(np.zeros(tuple(input_shape), dtype), home(model)), requires_grad=True)
     fields: dict[Node | Tensor, Field] = {x: (Fraction(1),) * 4}
     rows: list[Row] = []
     counted: set[Parameter] = set()
@@ -121,7 +123,7 @@ def summary(model: Module, input_shape: Sequence[int]) -> Summary:
                 outputs[0].shape,
                 sum(each.size for each in own),
                 _macs(layer, inputs[0], outputs[0]),
-                sum(each.data.nbytes for each in outputs if not np.may_share_memory(each.data, inputs[0].data)),
+                sum(each.data.nbytes for each in outputs if not may_share_memory(each.data, inputs[0].data)),
                 (math.ceil(seen[0]), math.ceil(seen[1])),
             )
         )

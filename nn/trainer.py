@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.namespace import namespace
 from ..settings import Settings
 from . import init, metrics, optim
 from .data import VOID, Array, Data
+from .device import home, moved
 from .evaluation import evaluate
 from .functional import centre, cross_entropy
 from .loading import batches
@@ -48,7 +50,9 @@ class Trainer:
         """Before the first step; the weights are the model's."""
         self.model, self.data, self.settings = model, data, settings
         self.optimizer = optimizer(model, settings)
+        self.device = home(model)
         self.weights = class_weights(data, settings, next(model.parameters()).dtype)
+        self._weights_there = None if self.weights is None else moved(self.weights, self.device)
         self.every = settings.evaluate_every or max(settings.steps // EVALUATIONS, 1)
         self.done = 0
         self.whole = True  # False amid a step
@@ -96,7 +100,7 @@ class Trainer:
 
     def check_weights(self) -> None:
         """Raise TrainingError unless every weight is a number."""
-        if not all(np.isfinite(parameter.data).all() for parameter in self.model.parameters()):
+        if not all(namespace(parameter.data).isfinite(parameter.data).all() for parameter in self.model.parameters()):
             raise self._diverged(f"weights became infinite or NaN at step {self.done}")
 
     def _descend(self, drawn: Iterator[Batch]) -> float:
@@ -107,16 +111,17 @@ class Trainer:
         self.optimizer.zero_grad()
         for _ in range(s.accumulate):
             images, labels, self.random = next(drawn)
-            logits = self.model(images)
+            logits = self.model(moved(images, self.device))
             rows, columns = centre((1, *labels.shape), logits.shape[2:])[2:]
             labels = labels[:, rows, columns]
             if not self._teaches(labels):
                 continue
-            loss = cross_entropy(logits, labels, ignore_index=VOID, weight=self.weights)
-            total += loss.item() / s.accumulate
+            labels = moved(labels, self.device)
+            loss = cross_entropy(logits, labels, ignore_index=VOID, weight=self._weights_there)
+            loss.backward(None if s.accumulate == 1 else namespace(loss.data).full_like(loss.data, 1 / s.accumulate))
+            total += loss.item() / s.accumulate  # here a GPU is waited for, with the way back already begun
             if not math.isfinite(total):
                 raise self._diverged(f"the loss became {total} at step {self.done + 1}")
-            loss.backward(None if s.accumulate == 1 else np.full_like(loss.data, 1 / s.accumulate))
             counted += metrics.confusion(metrics.predicted(logits.data), labels, self.data.classes, void=VOID)
         if s.clip_grad_norm is not None:
             clip_grad_norm_(self.optimizer.params, s.clip_grad_norm)

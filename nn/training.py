@@ -10,10 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from .. import kernels
 from ..errors import InputError
 from ..settings import Settings, unknown
 from . import metrics
 from .check import check
+from .configured import placed
 from .data import Array, Data, Sample
 from .evaluation import baseline, evaluate, write_table
 from .files import Pathlike, write
@@ -64,7 +66,8 @@ def fit(
     model: N x C x H x W images to N x classes x H' x W' scores, H' and W' as large or smaller (then of the middle).
     data: from `from_arrays`, `read_folder` or `nuclei`; checked, with the model, before anything is trained.
     settings, options: `Settings`, and any of them by name. The same settings, data and weights give the same result bit
-    for bit, for any number of threads. on_step is called after every step.
+    for bit, for any number of threads. on_step is called after every step. device="cuda" moves the model to a GPU,
+    where it stays, and every batch; of a step its loss and counts of labels come back.
 
     output: a folder for model.safetensors (the last weights, or with early_stopping the best), best.safetensors (the
     best Dice on images that are watched), checkpoint.safetensors, config.toml (all settings, and what `config` adds),
@@ -94,9 +97,11 @@ def fit(
     if wrong := [f"fit: {unknown(name, names)}" for name in options if name not in names]:
         raise InputError(wrong)
     settings = replace(settings or Settings(), **options)
-    check(model, data, settings)
-    trainer = Trainer(model, data, settings)
     with ExitStack() as stack:
+        if settings.precision is not None:
+            stack.enter_context(kernels.precision(settings.precision))
+        check(placed(model, settings.device), data, settings)
+        trainer = Trainer(model, data, settings)
         record = None
         if output is not None:
             record = stack.enter_context(Record(Path(output), trainer, resume=resume, config=config or {}))

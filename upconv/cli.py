@@ -58,7 +58,7 @@ def train(arguments: argparse.Namespace) -> int:
     source, settings, network = _resolved(arguments)
     dataset = configured.images(source, settings.seed)
     output = arguments.resume or arguments.output or Path("runs") / dataset.title
-    model = configured.build(dataset, network, settings.seed)
+    model = configured.placed(configured.build(dataset, network, settings.seed), settings.device)
 
     console = require("rich.console", extra="train").Console()
     _announce(console, dataset, settings, model)
@@ -87,19 +87,23 @@ def train(arguments: argparse.Namespace) -> int:
 
 
 def _resolved(arguments: argparse.Namespace) -> tuple[Source, Settings, Network]:
-    """What was asked for: of the training that is resumed, or of options, a file and defaults, in this order."""
+    """What was asked for: of the training that is resumed, or of options, a file and defaults, in this order.
+
+    One that is resumed may go on on another device.
+    """
     given = {name: getattr(arguments, name) for name in configuration.NAMES}
     options = {name: value for name, value in given.items() if value is not None}
     if arguments.resume is None:
         values = configuration.read(arguments.config) if arguments.config else {}
         return configuration.resolve({**values, **options})
+    place = {"device": options.pop("device")} if "device" in options else {}
     others = [*options, *(name for name in ("config", "output") if getattr(arguments, name))]
     if others:
         names = ", ".join(name.replace("_", "-") for name in others)
         raise InputError(f"--resume goes on with the settings of the training; leave out {names}")
     if not (file := arguments.resume / "config.toml").is_file():
         raise InputError(f"there is no training to resume in {arguments.resume}: {file.name} is missing")
-    return configuration.resolve(configuration.read(file))
+    return configuration.resolve({**configuration.read(file), **place})
 
 
 def _saved(result: Result) -> str:
@@ -112,12 +116,13 @@ def _saved(result: Result) -> str:
 def _announce(console: Any, dataset: Data, settings: Settings, model: Module) -> None:
     """What is about to happen."""
     from upconv import kernels
+    from upconv.nn.device import described, home
 
-    threads, s = kernels.get_num_threads(), settings
+    s = settings
     parameters = sum(parameter.size for parameter in model.parameters())
     each = f"{s.batch} crops" if s.accumulate == 1 else f"{s.accumulate} x {s.batch} crops"
     lines = {
-        "upconv": f"{__version__}, CPU, {threads} thread" + ("s" if threads > 1 else ""),
+        "upconv": f"{__version__}, {described(home(model), kernels.get_num_threads())}",
         "data": f"{dataset.description}; {dataset.classes} classes",
         "network": f"{type(model).__name__}({model.describe()}), {parameters:,} parameters",
         "training": f"{s.steps} steps of {each}, {s.crop} x {s.crop} pixels; {s.optimizer}, lr {s.lr:g}, seed {s.seed}",
@@ -150,7 +155,8 @@ def predict(arguments: argparse.Namespace) -> int:
     output = arguments.output or arguments.image.with_name(f"{arguments.image.stem}_mask.png")
     files = output, arguments.probability, arguments.overlay
     with Tiles(require("rich.console", extra="train").Console(stderr=True)) as progress:
-        labels = predict_file(arguments.model, arguments.image, *files, tile=tile, on_tile=progress.show)
+        options = {"tile": tile, "on_tile": progress.show, "device": arguments.device}
+        labels = predict_file(arguments.model, arguments.image, *files, **options)
     height, width = labels.shape
     print(f"{output}: {height} x {width} pixels, {(labels > 0).mean():.1%} not class 0; {perf_counter() - start:.1f} s")
     return 0

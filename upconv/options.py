@@ -126,6 +126,7 @@ def parser() -> Parser:
     evaluate.add_argument("model", type=Path, help="a model.safetensors")
     evaluate.add_argument("folder", type=Path, nargs="?", help="labelled images (default: those that were held out)")
     evaluate.add_argument("--output", type=Path, metavar="CSV", help="write a row for each class as well")
+    _add_device(evaluate)
     evaluate.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
 
     predict = commands.add_parser(
@@ -147,6 +148,7 @@ def parser() -> Parser:
     predict.add_argument(
         "--tile", type=int, metavar="N", help="pixels a side that are predicted at a time, for memory's sake (1024)"
     )
+    _add_device(predict)
     predict.add_argument("--threads", type=int, metavar="N", help="threads to compute with (default: all cores)")
     brought = commands.add_parser(
         "import", help="weights from PyTorch", description=IMPORT, epilog=IMPORT_EXAMPLES, formatter_class=raw
@@ -168,6 +170,10 @@ def parser() -> Parser:
     taken.add_argument("--size", type=int, nargs=2, metavar=("HEIGHT", "WIDTH"), help="ONNX: pixels of an image")
     taken.add_argument("--fixed", action="store_true", help="ONNX: for one image of this size alone")
     return top
+
+
+def _add_device(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", metavar="NAME", help="where to compute (default: cpu); cpu, cuda or cuda:N")
 
 
 def _add_settings(group: Any, settings: type) -> None:

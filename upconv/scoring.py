@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 def evaluate(arguments: argparse.Namespace) -> int:
     """`upconv evaluate`."""
-    from upconv.nn import evaluation, io
+    from upconv.nn import configured, evaluation, io
 
     model_file, output = arguments.model, arguments.output
     if output is not None and not output.parent.is_dir():
         raise InputError(f"there is no folder {output.parent} to write {output.name} to")
-    model = io.load_given(model_file)
+    model = configured.placed(io.load_given(model_file), arguments.device)
     if "classes" not in (model.config or {}):
         raise InputError(f"{model_file} labels no pixels: it holds {type(model).__name__}")
     assert model.config is not None

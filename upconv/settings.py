@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
@@ -28,14 +29,14 @@ class Rule:
 
     kind: type
     allowed: str
-    accepts: Callable[[Any], bool] = lambda value: True
+    accepts: Callable[[Any], Any] = lambda value: True
     count: int = 1
     words: tuple[str, ...] = ()  # strings that are allowed as well
 
     def problem(self, name: str, value: Any) -> str | None:
         """What is wrong with a value, in a sentence, or None."""
         if self.count == 1:
-            right = self._is_kind(value) and self.accepts(value)
+            right = self._is_kind(value) and bool(self.accepts(value))
         else:
             several = isinstance(value, (tuple, list)) and len(value) > 0 and len(value) == (self.count or len(value))
             right = several and all(self._is_kind(each) and self.accepts(each) for each in value)
@@ -66,6 +67,7 @@ AMOUNT = Rule(float, "0 or a positive number", lambda value: 0 <= value < math.i
 FRACTION = Rule(float, "from 0 to below 1", lambda value: 0 <= value < 1)
 DECAY = Rule(float, "above 0 and up to 1", lambda value: 0 < value <= 1)
 PATH = Rule(str, "a path", lambda value: "\0" not in value)
+DEVICE = Rule(str, "cpu, cuda or cuda:N", re.compile(r"cpu|cuda(:\d+)?", re.ASCII).fullmatch)
 SHARE = Rule(float, "between 0 and 1", lambda value: 0 < value < 1)
 CLASSES = Rule(int, "2 to 255", lambda value: 2 <= value <= 255)
 FLAG = Rule(bool, "true or false")
@@ -125,6 +127,10 @@ class Settings(Checked):
     crop: int = setting(128, COUNT, "height and width of a crop in pixels; unet: a multiple of 2^depth")
     accumulate: int = setting(1, COUNT, "batches whose gradients are averaged for a step")
     seed: int = setting(0, NATURAL, "the same seed gives the same weights, bit for bit")
+    device: str | None = setting(None, DEVICE, "where to compute; default: where the network is, at first cpu")
+    precision: str | None = setting(
+        None, among("fp32", "tf32"), "of convolutions on a GPU; default: that of kernels.set_precision, at first fp32"
+    )
 
     optimizer: str = setting("adam", among("sgd", "adagrad", "rmsprop", "adam", "adamw"), "the rule of a step")
     lr: float = setting(2e-3, POSITIVE, "peak learning rate")

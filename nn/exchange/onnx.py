@@ -11,6 +11,7 @@ import numpy as np
 
 from ... import __version__
 from ..._extras import require
+from ..device import home, moved
 from ..files import Pathlike, write
 from ..layers import positive
 from ..module import Module, evaluating
@@ -78,7 +79,7 @@ def _made(model: Module, shape: Shape, dynamic: bool) -> tuple[Graph, Run]:
     dtype = next((each.dtype for each in model.parameters()), np.dtype(np.float32))
 
     def run(shape: Shape) -> Run:
-        return follow(model, rng.standard_normal(shape).astype(dtype))
+        return follow(model, moved(rng.standard_normal(shape).astype(dtype), home(model)))
 
     first, problem = run(shape), None
     for others in _others(shape) if dynamic else [[shape]]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.namespace import host, is_array
 from ...kernels.window import Pair
 from ..module import Module
 from ..tensor import Array, Tensor, watched
@@ -71,9 +72,9 @@ def follow(model: Module, images: Array) -> Run:
     calls: list[Call] = []
 
     def named(value: Any) -> Any:
-        if isinstance(value, (Tensor, np.ndarray)):
+        if isinstance(value, Tensor) or is_array(value):
             array = _array(value)
-            return Value(names[id(array)], array.dtype, (array.shape,)) if id(array) in names else array
+            return Value(names[id(array)], array.dtype, (array.shape,)) if id(array) in names else host(array)
         return tuple(map(named, value)) if isinstance(value, (tuple, list)) else value
 
     def name(tensor: Tensor, given: str) -> Value:
