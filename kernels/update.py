@@ -10,31 +10,43 @@ from typing import Any
 
 import numpy as np
 
+from .capture import uploaded
+from .cpu.update import CONSTANTS
 from .cpu.update import update as compiled
 from .layout import Array
 from .namespace import namespace, on_device
 
-CONSTANTS = 6  # of a rule, at most
-Constants = Sequence[tuple[float, ...]] | Array
+Constants = Sequence[Callable[[], tuple[float, ...]]]
 
 
 def update(rule: str, rows: Sequence[tuple[Array, ...]], constants: Constants) -> None:
     """Apply a rule in place.
 
     rows: weights, gradients and states of each parameter, dense, of equal strides and dtype and on one device;
-    constants: of its rule, for each, as numbers or, on a GPU, as the rows of an array there.
+    constants: for each what gives those of its rule for this step, or in a graph, before each launch, for the next.
     """
     if rows and on_device(rows[0][0]):
         plain(rule, rows, constants)
     else:
-        compiled(rule, rows, constants)
+        compiled(rule, rows, [each() for each in constants])
 
 
 def plain(rule: str, rows: Sequence[tuple[Array, ...]], constants: Constants) -> None:
     """`update`, an array at a time: NumPy's and CuPy's alike."""
-    for (w, g, *states), given in zip(rows, constants, strict=True):
-        values = given.astype(w.dtype) if on_device(given) else np.array(given, w.dtype)
-        after = RULES[rule](namespace(w).sqrt, w, g, *states, values)
+    table = np.zeros((len(rows), CONSTANTS))
+
+    def fill() -> None:
+        for row, each in zip(table, constants, strict=True):
+            given = each()
+            row[: len(given)] = given
+
+    there: Any = table
+    if rows and on_device(rows[0][0]):
+        there = uploaded(table, fill)
+    else:
+        fill()
+    for number, (w, g, *states) in enumerate(rows):
+        after = RULES[rule](namespace(w).sqrt, w, g, *states, there[number].astype(w.dtype))
         for array, value in zip((w, *states), after, strict=True):
             array[...] = value
 

@@ -19,11 +19,11 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from .. import kernels
+from ..kernels.capture import before_launch, capturing
 from ..kernels.layout import empty
 from ..kernels.namespace import namespace, trusted
 from ..kernels.op import OPERATORS
 from .derive import Input, differentiable
-from .graph import before_launch, capturing
 from .init import generator
 from .tensor import Array, Tensor, as_tensor, record, recording, told
 

@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-import numpy as np
-
 from .._extras import require
+from ..kernels.capture import Action
+from ..kernels.capture import capture as captured
 from ..kernels.namespace import is_array, on_device
 from .device import EXTRAS, assign, moved, resolved
 from .tensor import Array, Tensor
-
-Action = Callable[[], None]
-
-
-class _Capture(threading.local):
-    actions: list[Action] | None = None  # of the capture under way in this thread
-
-
-_capture = _Capture()
-
-
-def capturing() -> bool:
-    """Whether this thread is inside a `capture`: what runs on the host now runs this once, not with each launch."""
-    return _capture.actions is not None
-
-
-def before_launch(action: Action) -> None:
-    """Have something done before each launch of the graph that is being captured, outside of it."""
-    assert _capture.actions is not None
-    _capture.actions.append(action)
-
-
-def renewed(rows: Callable[[], Sequence[Sequence[float]]], shape: tuple[int, int]) -> Array:
-    """A float64 array of this shape on the device, into which what `rows` gives is put before each launch."""
-    table = require("cupy", extra=EXTRAS).ndarray(shape, np.float64)
-
-    def put() -> None:
-        values = np.zeros(shape)
-        for row, numbers in zip(values, rows(), strict=True):
-            row[: len(numbers)] = numbers
-        table.set(values)
-
-    before_launch(put)
-    return table
 
 
 class Captured:
@@ -94,23 +59,20 @@ class Captured:
 
     def _record(self, given: list[Any]) -> Any:
         """Capture the step: nothing is computed, its results are where each launch will write them."""
-        with self._apart():
+        with self._apart(), captured() as actions:
             self._stream.begin_capture()
-            _capture.actions = self._actions
             try:
                 result = self._step(*given)
+                self._graph = self._stream.end_capture()
             except BaseException as error:
-                self._actions.clear()
-                with suppress(RuntimeError):  # that the capture has failed
+                with suppress(RuntimeError):  # that this capture has failed
                     self._stream.end_capture()
                 if isinstance(error, RuntimeError):  # as CuPy's are
                     raise RuntimeError(
                         f"capture: this step cannot become a graph; does it read numbers from the GPU? {error}"
                     ) from error
                 raise
-            finally:
-                _capture.actions = None
-            self._graph = self._stream.end_capture()
+        self._actions = actions
         return result
 
     @contextmanager

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..kernels.namespace import aligned, host, namespace, on_device
-from ..kernels.update import CONSTANTS, update
+from ..kernels.update import update
 from .device import assign, kept, moved, together, where
-from .graph import capturing, renewed
 from .tensor import Array, Tensor
 
 ABSENT = {"dampening": 0, "maximize": False, "amsgrad": False, "centered": False}  # PyTorch's options that are not here
@@ -126,12 +126,11 @@ class Optimizer:
             rows.append((w, grad, *state))
             steps.append(parameter)
 
-        def advance() -> list[tuple[float, ...]]:
-            for parameter in steps:
-                self._steps[parameter] = self._steps.get(parameter, 0) + 1
-            return [constants(self._steps[parameter]) for parameter in steps]
+        def step(parameter: Tensor) -> tuple[float, ...]:
+            self._steps[parameter] = self._steps.get(parameter, 0) + 1
+            return constants(self._steps[parameter])
 
-        update(rule, rows, renewed(advance, (len(rows), CONSTANTS)) if capturing() else advance())
+        update(rule, rows, [partial(step, parameter) for parameter in steps])
         for given, w in gapped:
             given[...] = w
 
