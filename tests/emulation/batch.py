@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from .copies import Copies
+from .counters import Traffic
 from .faults import Fault, UnknownInstruction
 from .memory import WINDOWS, Global, Space, Windowed
+from .races import Races
 from .ptx import (
     SIZES,
     Address,
@@ -44,6 +47,16 @@ def instruction(*names: str) -> Callable[[Any], Any]:
         return build
 
     return register
+
+
+def grain(entry: Entry) -> int:
+    """Bytes of the narrowest access that may be to shared memory, at most a word."""
+    widths = [4]
+    for at in entry.code:
+        other = {"global", "local", "param", "const"} & {part.split("::")[0] for part in at.parts}
+        if at.parts[0] in ("ld", "st", "atom", "red") and not other:
+            widths.append(SIZES.get(at.parts[-1], 4))
+    return min(widths)
 
 
 def layout(variables: list[Variable], start: int = 0) -> tuple[dict[str, int], int]:
@@ -97,6 +110,9 @@ class Batch:
             "param": Windowed(self, "param", sizes["param"], 1, 0),
         }
         self.spaces["const"] = self.spaces["global"]
+        self.races = Races(self, grain(entry))
+        self.copies = Copies(self)
+        self.traffic = Traffic(self.count)
         self._specials()
 
     def _specials(self) -> None:
@@ -137,21 +153,39 @@ class Batch:
             self.special[f"%nctaid.{axis}"][:] = size
         self.spaces["shared"].data.fill(0xFF)
         self.spaces["local"].data.fill(0xFF)
+        self.races.begin()
+        self.copies.begin()
         return self.exists & (number < x * y * z)
 
+    def observe(self, kind: str, space: Space, index: np.ndarray, lanes: Lanes, size: int, at: Instruction) -> None:
+        """Count an access of `size` bytes from `index` on in the views of a space."""
+        if space.name in ("shared", "global") and len(index):
+            self.traffic.add(space.name, kind, index, lanes, size, at)
+
     def observe_read(self, space: Space, index: np.ndarray, lanes: Lanes, size: int, at: Instruction) -> None:
-        """Threads read `size` bytes each from `index` on in the views of a space."""
+        """Threads read."""
+        if space.name == "shared":
+            self.races.reads(index, lanes, size, at)
+        self.observe("read", space, index, lanes, size, at)
 
     def observe_write(
         self, space: Space, index: np.ndarray, lanes: Lanes, size: int, at: Instruction, values: np.ndarray
     ) -> None:
         """Threads write, and have not written yet."""
+        if space.name == "shared":
+            self.races.writes(index, lanes, size, at, values)
+        self.observe("write", space, index, lanes, size, at)
 
     def observe_atomic(self, space: Space, index: np.ndarray, lanes: Lanes, size: int, at: Instruction) -> None:
         """Threads change numbers atomically."""
+        if space.name == "shared":
+            self.races.changes(index, lanes, size, at)
+        self.observe("atomic", space, index, lanes, size, at)
 
-    def passed_barrier(self, lanes: np.ndarray) -> None:
-        """Blocks have passed a barrier."""
+    def observe_copy(self, index: np.ndarray, lanes: Lanes, size: int, at: Instruction) -> None:
+        """Copies to shared memory begin."""
+        self.races.coming(index, lanes, size, at)
+        self.observe("copy", self.spaces["shared"], index, lanes, size, at)
 
     def fault(self, kind: type[Fault], at: Instruction, lane: int, what: str) -> Fault:
         """An error that names the kernel, the thread and the instruction."""

@@ -71,7 +71,9 @@ class Program:
         for at in code:
             if at.parts[0] in ENDS and not warp_barrier(at):
                 piece.end = at
-            elif not warp_barrier(at):
+            elif warp_barrier(at):
+                piece.steps.append(lambda _, lanes: self.batch.races.warp_barrier(lanes))
+            else:
                 piece.steps.append(self.step(at))
         return piece
 
@@ -100,6 +102,8 @@ class Program:
 
     def run(self, alive: np.ndarray) -> None:
         """Run all threads to their end."""
+        for piece in self.pieces:
+            piece.warps = 0
         self.alive = alive.copy()
         self.alive_count = int(np.count_nonzero(alive))
         self.ready: dict[int, np.ndarray] = {0: self.alive.copy()}
@@ -226,7 +230,7 @@ class Program:
                 self.waiting[number] = rest
             else:
                 del self.waiting[number]
-        batch.passed_barrier(free)
+        batch.races.barrier(free)
 
     def same_barrier(self, free: np.ndarray) -> None:
         """bar.sync is aligned: all threads of a block come to the same one."""

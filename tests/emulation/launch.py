@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from . import access, atomics, bits, conversion, integers, warp  # noqa: F401
+from . import access, asynchronous, atomics, bits, conversion, integers, tensor, warp  # noqa: F401
 from .batch import Batch
+from .counters import Counts
 from .flow import Program
 from .memory import allocations
 from .nvrtc import compile_ptx
@@ -21,7 +22,7 @@ from .ptx import Entry, Variable
 THREADS = 4096  # that run together: their arrays fit a core's caches
 KEPT = 2  # batches of a kernel
 
-__all__ = ["Function", "Module", "allocations", "compile_ptx"]
+__all__ = ["Counts", "Function", "Module", "allocations", "compile_ptx"]
 
 
 class Module:
@@ -79,7 +80,7 @@ class Function:
 
     def __call__(
         self, grid: tuple[int, int, int], block: tuple[int, int, int], arguments: Sequence[Any], shared: int = 0
-    ) -> Any:
+    ) -> Counts:
         """Run it: arguments are addresses (int) and NumPy scalars of exactly the types it declares."""
         grid, block = ((*map(int, size), 1, 1)[:3] for size in (grid, block))
         self.limits(grid, block)
@@ -94,9 +95,14 @@ class Function:
             (batch.symbols[parameter.name] for parameter in self.entry.parameters), values, strict=True
         ):
             parameters[place : place + len(value)] = np.frombuffer(value, np.uint8)
+        counts = batch.traffic.counts = Counts()
         with np.errstate(all="ignore"):
             for first in range(0, total, blocks):
                 program.run(batch.place(first, grid))
+                for piece in program.pieces:
+                    for at in piece.code if piece.warps else ():
+                        counts.instructions[at.name] += piece.warps
+        return counts
 
     def limits(self, grid: tuple[int, ...], block: tuple[int, ...]) -> None:
         """What every device refuses."""

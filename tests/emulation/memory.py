@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 BASE = 1 << 16  # nothing lies below it in a process
 WINDOWS = {"global": 0, "shared": 1 << 60, "local": 2 << 60, "param": 3 << 60}  # of generic addresses
+STRIDE = 128  # a round of all banks
 GARBAGE = 0xFF  # four of these bytes are a NaN
 WIDTHS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
@@ -77,18 +78,24 @@ class Space:
         """Batch: whose threads see it."""
         self.batch = batch
 
-    def place(self, addresses: np.ndarray, lanes: np.ndarray | None, size: int, at: Instruction) -> np.ndarray:
-        """The byte in `views` of each address, all of them checked. lanes: the threads that ask; None for all."""
+    def place(
+        self, addresses: np.ndarray, lanes: np.ndarray | None, size: int, at: Instruction, length: int = 0
+    ) -> np.ndarray:
+        """The byte in `views` of each address, all of them checked. lanes: the threads that ask; None for all.
+
+        size: what addresses are multiples of. length: how many bytes are used, if not as many.
+        """
         if addresses.size == 0:
             return addresses.astype(np.int64)
         if (addresses & np.uint64(size - 1)).any():
             bad = int(np.flatnonzero(addresses & np.uint64(size - 1))[0])
             what = f"{int(addresses[bad]):#x} in {self.name} memory is no multiple of {size}"
             raise self.batch.fault(MemoryFault, at, bad if lanes is None else int(lanes[bad]), what)
-        good = self.inside(addresses, lanes, size)
+        length = length or size
+        good = self.inside(addresses, lanes, length)
         if good is not None:
             bad = int(np.flatnonzero(~good)[0])
-            what = self.outside(int(addresses[bad]), size)
+            what = self.outside(int(addresses[bad]), length)
             raise self.batch.fault(MemoryFault, at, bad if lanes is None else int(lanes[bad]), what)
         return self.bytes(addresses, lanes)
 
@@ -135,7 +142,7 @@ class Windowed(Space):
         """Owner: the number of the piece of each thread, or the one of all."""
         super().__init__(batch)
         self.name, self.size = name, size
-        self.stride = -(-size // 16) * 16
+        self.stride = -(-size // STRIDE) * STRIDE
         self.data = np.full(max(self.stride * pieces, 16), GARBAGE, np.uint8)
         self.views = views(self.data)
         self.start = np.asarray(owner, np.int64) * self.stride
