@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from types import ModuleType
 
 import numpy as np
+
 from emulation import device_cuda
 from emulation.device import device
 from emulation.device_array import ndarray
 from emulation.device_functions import table, ufunc
 from emulation.device_kernels import RawKernel, RawModule
 from emulation.device_names import SAME
-
 from upconv.kernels.cuda import module
 
 

@@ -6,10 +6,7 @@ from math import prod
 
 import numpy as np
 
-try:
-    from emulation.launch import allocations
-except ImportError:  # the interpreter is not there yet
-    allocations = None
+from emulation.memory import allocations
 
 ALIGNED = 256  # bytes: CuPy's pool gives no less
 ZONE = 256  # bytes before and behind an array that no kernel may touch
@@ -73,7 +70,7 @@ class Memory:
         start = ZONE + -(whole.ctypes.data + ZONE) % ALIGNED
         self.bytes, self.size = whole[start : start + size], size
         self.ptr = whole.ctypes.data + start
-        if allocations is not None and size:
+        if size:
             allocations.add(self.ptr, size)
             weakref.finalize(self, allocations.remove, self.ptr).atexit = False
 

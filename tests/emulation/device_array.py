@@ -8,6 +8,7 @@ import operator
 from types import SimpleNamespace
 
 import numpy as np
+
 from emulation.device import Flags, Pointer, device, fresh
 from emulation.device_call import SCALARS, Wrapped, call, host, unsupported
 

@@ -1,6 +1,7 @@
 """Calling NumPy's functions on the double's arrays."""
 
 import numpy as np
+
 from emulation.device import device, fresh
 
 SCALARS = (bool, int, float, complex, np.generic)

@@ -4,6 +4,7 @@ import inspect
 from functools import cache, wraps
 
 import numpy as np
+
 from emulation.device import device, fresh
 from emulation.device_array import ndarray
 from emulation.device_call import SCALARS, call, host, inputs, unsupported

@@ -1,0 +1,125 @@
+"""Every CUDA kernel in every form that drawn calls ask for, compiled by NVRTC: no spills, no stack, few registers."""
+
+import re
+import sys
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from platform import machine
+
+import numpy as np
+import pytest
+from emulation.cupy_double import installed
+from emulation.device_kernels import OPTIONS
+from emulation.resources import REGISTERS, resources
+from gpu_cases import on, run
+from kernel_cases import DTYPES, arranged, changed
+
+from benchmarks.calls import draw
+from benchmarks.rules import Impossible
+from upconv.kernels.cuda import module
+from upconv.kernels.op import OPERATORS
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux" or machine() != "x86_64", reason="the test extra has no NVRTC")
+
+SOURCES = sorted(path.name for path in module.FOLDER.glob("*.cu"))
+SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024}  # bytes that a block may have
+DECLARED = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(")
+SHAPES = ((2, 3, 9, 10), (2, 8, 6, 8), (1, 64, 12, 12), (2, 33, 7, 5), (1, 128, 8, 8))  # besides those drawn
+
+MOST = {}  # registers of a kernel, "source name": fewer than its threads leave it, where a comment there counts on it
+STACK = {}  # bytes of stack, "source name", with the reason
+
+
+@dataclass(frozen=True)
+class Form:
+    """A kernel as it was asked for, and how it was started."""
+
+    source: str
+    name: str
+    options: tuple[str, ...]
+
+
+def calls(name, dtype):
+    """Arguments of calls of an operator: plain ones, and drawn ones in several memory formats."""
+    for number, shape in enumerate((*SHAPES, *[None] * 6)):
+        for plain in (True, False):
+            try:
+                arguments = draw(name, np.random.default_rng(number), dtype=dtype, shape=shape, plain=plain)
+                OPERATORS[name].rule(**arguments)
+            except (Impossible, ValueError):  # not a shape that it takes
+                continue
+            format = ("contiguous", "channels_last", "slice", "spread")[number % 4]
+            yield {each: changed(value, lambda x: arranged(x, format)) for each, value in arguments.items()}  # noqa: B023
+
+
+@pytest.fixture(scope="module")
+def forms():
+    """Every form asked for: the most threads and bytes of shared memory that it was started with."""
+    found = defaultdict(lambda: (0, 0))
+
+    def record(kernel, grid, block, *arguments, shared=0):
+        form = Form(kernel.source, kernel.name, kernel.options)
+        threads = int(np.prod(block))
+        found[form] = tuple(map(max, found[form], (threads, shared)))
+
+    with installed() as gpu, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module.Kernel, "__call__", record)
+        for name in OPERATORS:
+            for dtype in DTYPES:
+                for arguments in calls(name, dtype):
+                    run(name, on(gpu, arguments))
+    return dict(found)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_kernel_is_asked_for(forms, source):
+    declared = DECLARED.findall((module.FOLDER / source).read_text(encoding="utf-8"))
+    assert {*declared} == {form.name for form in forms if form.source == source}
+    assert len({*declared}) == len(declared) > 0
+
+
+@pytest.mark.parametrize("arch", SHARED)
+@pytest.mark.parametrize("source", SOURCES)
+def test_no_kernel_spills_and_all_fit_a_multiprocessor(forms, source, arch):
+    ours = {form: started for form, started in forms.items() if form.source == source}
+    code = (module.FOLDER / source).read_text(encoding="utf-8")
+    with ThreadPoolExecutor(2) as pool:  # NVRTC leaves Python's lock
+        compiled = dict(
+            zip(ours, pool.map(lambda form: resources(code, form.options + OPTIONS, arch), ours), strict=True)
+        )
+    wrong = []
+    for form, (threads, shared) in ours.items():
+        took, kernel = compiled[form][form.name], f"{form.source} {form.name}"
+        most = min(MOST.get(kernel, 255), REGISTERS // threads // 8 * 8)
+        fits = took.registers <= most and took.shared + shared <= SHARED[arch]
+        if took.spilled or took.stack > STACK.get(kernel, 0) or not fits:
+            wrong.append(f"{kernel} {form.options}: {took}, of {most} registers, with {shared} bytes asked for")
+    assert not wrong, "\n".join(wrong)
+
+
+SPILLING = """
+extern "C" __global__ void __launch_bounds__(1024, 2) many(const float* x, float* y, int n) {
+    float v[48];
+#pragma unroll
+    for (int i = 0; i < 48; i++) v[i] = x[i * n + threadIdx.x];
+    __syncthreads();
+#pragma unroll
+    for (int i = 0; i < 48; i++) y[i * n + threadIdx.x] = v[47 - i] * v[i];
+}
+extern "C" __global__ void indexed(const float* x, float* y, int n) {
+    float v[8] = {};
+    for (int i = 0; i < n; i++) v[i & 7] += x[i];
+    __shared__ float all[32];
+    all[threadIdx.x] = v[n & 7];
+    __syncthreads();
+    y[threadIdx.x] = all[n & 31];
+}
+"""
+
+
+@pytest.mark.parametrize("arch", SHARED)
+def test_spills_stack_and_shared_memory_are_found(arch):
+    found = resources(SPILLING, ("-std=c++17",), arch)
+    assert found["many"].spilled and found["many"].registers <= REGISTERS // 2048
+    assert found["indexed"].stack >= 32 and found["indexed"].shared == 128
