@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from .calls import inline
 from .ptx import (
     COMMENT,
     LABEL,
@@ -70,6 +71,8 @@ class Module:
             Body(self, entry).read(text[brace + 1 : at - 1], text.count("\n", 0, brace) + 1)
             self.entries[entry.name] = entry
         outside.append(text[at:])
+        kernels = {name: inline(entry, self.entries) for name, entry in self.entries.items() if entry.kernel}
+        self.entries |= kernels
         for found in OUTER.finditer("\n".join(outside)):
             declared = variable(re.sub(r"\.(visible|extern|weak|common)\s+", "", found[1]))
             self.variables[declared.name] = declared

@@ -127,7 +127,9 @@ class Races:
             order = np.arange(cells.size).reshape(cells.shape)
             self.winner[cells] = order
             differ = parts != parts.reshape(-1)[self.winner[cells]]
-            self.check(self.written[cells], differ if differ.any() else None, index, lanes, at, "writes what was written")
+            self.check(
+                self.written[cells], differ if differ.any() else None, index, lanes, at, "writes what was written"
+            )
 
     def no_one(
         self, cells: np.ndarray, now: np.ndarray, since: np.ndarray, index: np.ndarray, lanes: Lanes, at: Instruction
@@ -146,7 +148,9 @@ class Races:
             met = self.open(found, now, since)
             if met is not None:
                 met &= found & THREAD != ATOMIC
-            self.check(found, met if met is not None and met.any() else None, index, lanes, at, f"changes what was {what}")
+            self.check(
+                found, met if met is not None and met.any() else None, index, lanes, at, f"changes what was {what}"
+            )
         self.written[cells] = now & ~THREAD | MIXED | ATOMIC
 
     def coming(self, index: np.ndarray, lanes: Lanes, size: int, at: Instruction) -> None:
