@@ -27,7 +27,11 @@ def run(source, grid, block, *arguments, shared=0, options=("-std=c++17",), arch
 
 
 def random(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    """Numbers that begin where a sector of global memory does."""
+    room = np.empty(math.prod(shape) + 8, np.float32)
+    values = room[-room.ctypes.data // 4 % 8 :][: math.prod(shape)].reshape(shape)
+    values[:] = np.random.default_rng(seed).standard_normal(shape)
+    return values
 
 
 FUNCTIONS = {
@@ -324,6 +328,19 @@ def test_a_tree_of_sums():
     np.testing.assert_array_equal(y, x.sum(axis=1))
 
 
+def test_blocks_vote():
+    x, y = np.random.default_rng(0).integers(0, 100, (6, 96)).astype(np.int32), np.empty((6, 96, 3), np.int32)
+    source = """kernel(const int* x, int* y) {
+        int i = blockIdx.x * 96 + threadIdx.x;
+        y[3 * i] = __syncthreads_count(x[i] > 30);
+        y[3 * i + 1] = __syncthreads_or(x[i] == 99);
+        y[3 * i + 2] = __syncthreads_and(x[i] > 1);
+    }"""
+    run(source, (6,), (96,), x, y)
+    expected = np.stack([(x > 30).sum(axis=1), (x == 99).any(axis=1), (x > 1).all(axis=1)], axis=1)
+    np.testing.assert_array_equal(y, np.broadcast_to(expected[:, None], y.shape))
+
+
 def test_warps_exchange():
     x = np.random.default_rng(0).integers(0, 5, (4, 96)).astype(np.int32)
     y = np.empty((9, 4, 96), np.int32)
@@ -554,13 +571,12 @@ def test_an_address_between_elements():
 def test_shared_memory_has_an_end():
     source = """kernel(float* y) {
         extern __shared__ float more[];
-        __shared__ float room[64];
-        more[threadIdx.x] = 0; room[threadIdx.x] = 1;
+        more[threadIdx.x] = 0;
         __syncthreads();
         y[threadIdx.x] = more[threadIdx.x + 1];
     }"""
     y = np.empty(64, np.float32)
-    with pytest.raises(MemoryFault, match="4 bytes at 512 lie outside the 512 bytes of shared memory"):
+    with pytest.raises(MemoryFault, match="4 bytes at 256 lie outside the 256 bytes of shared memory"):
         run(source, (2,), (64,), y, shared=256)
 
 
@@ -582,7 +598,8 @@ RACES = {
     "one's own": ("room[t] = 1; room[t] += 2; y[t] = room[t];", False),
     "atomics": ("if (t < 9) room[t] = 0; __syncthreads(); atomicAdd(&room[t % 9], 1); __syncthreads(); y[t] = room[0];",
                 False),
-    "atomics, then a read": ("if (t < 9) room[t] = 0; __syncthreads(); atomicAdd(&room[t % 9], 1); y[t] = room[0];", True),
+    "atomics, then a read": ("if (t < 9) room[t] = 0; __syncthreads(); atomicAdd(&room[t % 9], 1); y[t] = room[0];",
+                             True),
     "a write, then atomics": ("if (t < 9) room[t] = 0; atomicAdd(&room[t % 9], 1);", True),
 }  # fmt: skip
 
@@ -701,9 +718,7 @@ def test_banks_of_shared_memory(stride, passes):
 
 @pytest.mark.parametrize("stride, offset, sectors", [(1, 0, 4), (1, 1, 5), (2, 0, 8), (8, 0, 32), (0, 0, 1)])
 def test_sectors_of_global_memory(stride, offset, sectors):
-    room = random(2000)
-    start = -room.ctypes.data // 4 % 8
-    x, y = room[start : start + 600], np.empty(64, np.float32)
+    x, y = random(600), np.empty(64, np.float32)
     source = "kernel(const float* x, float* y, int s, int o) { y[threadIdx.x] = x[threadIdx.x * s + o]; }"
     read = run(source, (1,), (64,), x, y, np.int32(stride), np.int32(offset)).of("global", "read")
     assert (read.warps, read.used) == (2, 2 * sectors)

@@ -108,7 +108,7 @@ def put(target: np.ndarray, values: np.ndarray, lanes: Lanes) -> None:
 @instruction("st")
 def store(batch: Batch, at: Instruction) -> Step:
     """st.space.vec.type [a], b;."""
-    kind, count, size = widths(at)
+    _, count, size = widths(at)
     operand = at.operands[1]
     unsigned = f"u{8 * (size // count)}"
     sources = [batch.read(item, unsigned) for item in (operand.items if isinstance(operand, Vector) else (operand,))]

@@ -12,7 +12,6 @@ from .copies import Copies
 from .counters import Traffic
 from .faults import Fault, UnknownInstruction
 from .memory import WINDOWS, Global, Space, Windowed
-from .races import Races
 from .ptx import (
     SIZES,
     Address,
@@ -27,6 +26,7 @@ from .ptx import (
     Symbol,
     Variable,
 )
+from .races import Races
 
 WARP = 32
 KINDS: dict[str, Any] = {"pred": np.bool_, "f32": np.float32, "f64": np.float64, "f16": np.float16}

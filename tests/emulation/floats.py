@@ -121,10 +121,9 @@ def finish(batch: Batch, at: Instruction, function: Any) -> Step:
         return ufunc(batch, at, function, kind) if isinstance(function, np.ufunc) else simple(batch, at, function, kind)
 
     def whole(*sources: Any) -> Any:
-        if "ftz" in at.parts:
-            result = flush(function(*(flush(source) for source in sources)))
-        else:
-            result = function(*sources)
+        flushes = "ftz" in at.parts
+        result = function(*(flush(source) if flushes else source for source in sources))
+        result = flush(result) if flushes else result
         return saturated(result) if "sat" in at.parts else result
 
     return simple(batch, at, whole, kind)

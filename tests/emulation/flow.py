@@ -10,6 +10,7 @@ import numpy as np
 from .batch import WARP, Batch, Lanes, Step, Where
 from .faults import ConvergenceFault, Fault
 from .ptx import Instruction, Name, Operand, Symbol
+from .warp import predicate
 
 ENDS = ("bra", "brx", "ret", "exit", "trap", "bar", "barrier", "call")
 TOGETHER = ("shfl", "vote", "match", "redux", "mma", "ldmatrix", "elect", "activemask")  # of the threads of a warp
@@ -204,7 +205,7 @@ class Program:
 
     def wait(self, number: int, at: Instruction, mask: np.ndarray) -> None:
         """Threads have come to a barrier of their blocks."""
-        if "arrive" in at.parts or "red" in at.parts or len(at.operands) > 1:
+        if "arrive" in at.parts or len(at.operands) > (3 if "red" in at.parts else 1):
             raise self.batch.unknown(at)
         self.reasons[number + 1] = at
         earlier = self.waiting.get(number + 1)
@@ -225,12 +226,24 @@ class Program:
         for number, mask in list(self.waiting.items()):
             rest = mask & ~free
             if (mask & free).any():
+                if "red" in self.reasons[number].parts:
+                    self.reduce(self.reasons[number], mask & free)
                 self.arrive(number, mask & free)
             if rest.any():
                 self.waiting[number] = rest
             else:
                 del self.waiting[number]
         batch.races.barrier(free)
+
+    def reduce(self, at: Instruction, mask: np.ndarray) -> None:
+        """bar.red.popc/and/or d, a, p: how many, all or any of the threads of a block say yes."""
+        batch = self.batch
+        yes = (np.broadcast_to(predicate(batch, at.operands[2])(), batch.count) & mask).reshape(batch.blocks, -1)
+        there = mask.reshape(batch.blocks, -1)
+        answers = {"popc": yes.sum(axis=1), "and": (yes == there).all(axis=1), "or": yes.any(axis=1)}
+        answer = next(answers[part] for part in at.parts if part in answers)
+        np.copyto(batch.target(at.operands[0], at.parts[-1]), np.repeat(answer, batch.padded), where=mask,
+                  casting="unsafe")  # fmt: skip
 
     def same_barrier(self, free: np.ndarray) -> None:
         """bar.sync is aligned: all threads of a block come to the same one."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from .access import addresses
-from .batch import WARP, Batch, Lanes, Step, Where, instruction
+from .batch import WARP, Batch, Lanes, Step, Where, instruction, spread
 from .faults import ConvergenceFault
-from .ptx import Instruction, Vector
+from .ptx import Instruction, Operand, Vector
 
 TENSOR_FLOAT = np.uint32(0xFFFFE000)  # the bits of a float32 that a tf32 product sees
+
+
+def items(operand: Operand) -> tuple[Operand, ...]:
+    """The registers of a fragment."""
+    return operand.items if isinstance(operand, Vector) else (operand,)
 
 
 def whole_warps(batch: Batch, lanes: Lanes, at: Instruction) -> np.ndarray:
@@ -30,14 +35,14 @@ def multiply(batch: Batch, at: Instruction) -> Step:
     if at.parts[3] not in shapes or at.parts[4:] != ("row", "col", "f32", "tf32", "tf32", "f32"):
         raise batch.unknown(at)
     depth = shapes[at.parts[3]]
-    d, a, b, c = (operand.items for operand in at.operands if isinstance(operand, Vector))
+    d, a, b, c = map(items, at.operands)
     if (len(a), len(b), len(c), len(d)) != (depth // 2, depth // 4, 4, 4):
         raise batch.unknown(at)
-    left, right = ([batch.read(item, "b32") for item in items] for items in (a, b))
+    left, right = ([batch.read(item, "b32") for item in each] for each in (a, b))
     added, results = [batch.read(item, "f32") for item in c], [batch.target(item, "f32") for item in d]
 
     def fragment(bits: np.ndarray, warps: np.ndarray) -> np.ndarray:
-        values = (np.broadcast_to(bits, batch.count).reshape(-1, 8, 4)[warps] & TENSOR_FLOAT).view(np.float32)
+        values = (spread(bits, None, batch.count).reshape(-1, 8, 4)[warps] & TENSOR_FLOAT).view(np.float32)
         return values.astype(np.float64)
 
     def step(_: Where, lanes: Lanes) -> None:
@@ -51,7 +56,7 @@ def multiply(batch: Batch, at: Instruction) -> Step:
             columns[:, :, 4 * part : 4 * part + 4] = fragment(bits, warps)
         products = np.matmul(rows, columns.transpose(0, 2, 1))
         sums = [
-            np.broadcast_to(values, batch.count).reshape(-1, 8, 4)[warps]
+            spread(values, None, batch.count).reshape(-1, 8, 4)[warps]
             + products[:, 8 * (number // 2) : 8 * (number // 2) + 8, number % 2 :: 2]
             for number, values in enumerate(added)
         ]
@@ -67,8 +72,7 @@ def load_matrices(batch: Batch, at: Instruction) -> Step:
     if at.parts[:4] != ("ldmatrix", "sync", "aligned", "m8n8") or at.parts[-1] != "b16":
         raise batch.unknown(at)
     matrices, transposed = int(at.parts[4][1:]), "trans" in at.parts
-    operand = at.operands[0]
-    targets = [batch.target(item, "b32") for item in (operand.items if isinstance(operand, Vector) else (operand,))]
+    targets = [batch.target(item, "b32") for item in items(at.operands[0])]
     where_is = addresses(batch, at.operands[1])
 
     def step(_: Where, lanes: Lanes) -> None:
