@@ -7,7 +7,7 @@ def words(text):
 
 
 UFUNCS = words("""
-    abs absolute add arctan arctan2 ceil copysign cos cosh divide equal exp exp2 expm1 fabs floor floor_divide fmax
+    abs absolute add arctan arctan2 ceil copysign cos cosh divide divmod equal exp exp2 expm1 fabs floor floor_divide fmax
     fmin fmod greater greater_equal hypot invert isfinite isinf isnan ldexp left_shift less less_equal log log10
     log1p log2 logaddexp logical_and logical_not logical_or logical_xor maximum minimum mod multiply negative
     nextafter not_equal positive power reciprocal remainder right_shift rint sign signbit sin sinh sqrt square
@@ -31,7 +31,7 @@ METHODS = words("""
 """)
 SAME = words("""
     bool_ complex64 dtype e euler_gamma finfo float16 float32 float64 iinfo inf int16 int32 int64 int8 intp nan
-    newaxis pi uint16 uint32 uint64 uint8 floating integer generic issubdtype can_cast promote_types exceptions
+    newaxis pi uint uint16 uint32 uint64 uint8 floating integer generic issubdtype can_cast promote_types exceptions
     broadcast_shapes
 """)
 OPERATORS = {
