@@ -16,6 +16,9 @@ except ImportError:
     real = None
 
 
+ATOMIC = ("int32", "uint32", "uint64", "float32", "float64")
+
+
 @cache
 def parameters(name):
     """The parameters of CuPy's function; None where they are not known."""
@@ -40,6 +43,8 @@ def function(name, numpys=None, order="C"):
 
     def run(*args, **kwargs):
         check(name, kwargs)
+        if name == "where" and not isinstance(args[0], ndarray):
+            raise unsupported(args[0])
         if name in ("cumsum", "cumprod", "repeat", "bincount"):
             certain(name, args, kwargs)
         return call(numpys, args, kwargs, "K" if order == "K" and kwargs.get("order", "K") == "K" else order)
@@ -87,6 +92,8 @@ class ufunc:
     def at(self, a, indices, b=None):
         if self.name not in UNCERTAIN:
             raise AttributeError(f"cupy.{self.name}.at")
+        if a.dtype.name not in ATOMIC:
+            raise TypeError(f"cupy.{self.name}.at of {a.dtype}: CuPy has it of {', '.join(ATOMIC)}")
         order = self.name in ("add", "subtract") and a.dtype.kind == "f"
         assert not order, f"cupy.{self.name}.at of floats differs from run to run on a device: it uses atomics"
         device.do(lambda: self._numpys.at(a._host, host(indices), host(b)))

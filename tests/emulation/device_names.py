@@ -7,7 +7,8 @@ def words(text):
 
 
 UFUNCS = words("""
-    abs absolute add arctan arctan2 ceil copysign cos cosh divide divmod equal exp exp2 expm1 fabs floor floor_divide fmax
+    abs absolute add arctan arctan2 ceil copysign cos cosh divide divmod equal exp exp2 expm1 fabs floor
+    floor_divide fmax
     fmin fmod greater greater_equal hypot invert isfinite isinf isnan ldexp left_shift less less_equal log log10
     log1p log2 logaddexp logical_and logical_not logical_or logical_xor maximum minimum mod multiply negative
     nextafter not_equal positive power reciprocal remainder right_shift rint sign signbit sin sinh sqrt square
