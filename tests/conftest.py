@@ -83,11 +83,20 @@ def traced():
     op.trace.remove(note)
 
 
-@pytest.fixture
-def gpu():
-    """A double of CuPy, as `import cupy` gives it to the product; `gpu.device` counts what it was asked to do."""
-    from emulation.cupy_double import installed
+def pytest_addoption(parser):
+    parser.addoption("--gpu", action="store_true", help="test on the GPU that there is, instead of on a double of CuPy")
 
+
+@pytest.fixture
+def gpu(request):
+    """A double of CuPy, as `import cupy` gives it to the product; `gpu.device` counts what it was asked to do.
+
+    With --gpu it is CuPy, and transfers are not counted.
+    """
+    if request.config.getoption("--gpu"):
+        from emulation.real import prepared as installed
+    else:
+        from emulation.cupy_double import installed
     with installed() as cupy:
         yield cupy
 

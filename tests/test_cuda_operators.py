@@ -82,8 +82,9 @@ def test_out_is_the_result_whatever_its_memory(gpu, name):
 def test_a_graph_does_the_same_for_other_numbers(gpu, name):
     """A call is captured and launched; and launched again after its arguments have changed where they lie."""
     given, changes = on(gpu, plain(name)), on(gpu, others(plain(name)))
-    before = bits(run(name, given))  # compiled, and known
+    gpu.cuda.runtime.deviceSynchronize()
     with gpu.cuda.Stream(non_blocking=True) as stream:
+        before = bits(run(name, given))  # compiled, known, and with memory to be had without asking the driver
         stream.begin_capture()
         results = run(name, given)
         graph = stream.end_capture()
