@@ -7,6 +7,7 @@ from . import reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import batchnorm as cpu
+from .cuda import batchnorm as cuda
 from .layout import Array, Shape, format_of
 from .op import Variant, operator
 
@@ -55,7 +56,10 @@ class _Checked:
         return Output(self.x.shape[1:2], self.x.dtype)
 
 
-@operator(reference=reference.batch_norm_input, variants=[Variant("direct", cpu.batch_norm_input)])
+@operator(
+    reference=reference.batch_norm_input,
+    variants=[Variant("direct", cpu.batch_norm_input), Variant("cuda", cuda.batch_norm_input, device="cuda")],
+)
 def batch_norm_input(
     x: Array,
     mean: Array,
@@ -98,7 +102,7 @@ def batch_norm_input(
 
 @operator(
     reference=reference.batch_norm,
-    variants=[Variant("direct", cpu.batch_norm)],
+    variants=[Variant("direct", cpu.batch_norm), Variant("cuda", cuda.batch_norm, device="cuda")],
     gradients={("x", "weight", "bias"): batch_norm_input},
 )
 def batch_norm(
@@ -154,7 +158,13 @@ def batch_norm(
     )
 
 
-@operator(reference=reference.batch_norm_training_input, variants=[Variant("direct", cpu.batch_norm_training_input)])
+@operator(
+    reference=reference.batch_norm_training_input,
+    variants=[
+        Variant("direct", cpu.batch_norm_training_input),
+        Variant("cuda", cuda.batch_norm_training_input, device="cuda"),
+    ],
+)
 def batch_norm_training_input(
     x: Array,
     mean: Array,
@@ -204,7 +214,7 @@ def batch_norm_training_input(
 
 @operator(
     reference=reference.batch_norm_training,
-    variants=[Variant("direct", cpu.batch_norm_training)],
+    variants=[Variant("direct", cpu.batch_norm_training), Variant("cuda", cuda.batch_norm_training, device="cuda")],
     gradients={("x", "weight", "bias"): batch_norm_training_input},
 )
 def batch_norm_training(

@@ -9,13 +9,17 @@ from . import reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import pointwise, sums
+from .cuda import channels as cuda
 from .layout import Array, empty, format_of, joined
 from .namespace import is_array
 from .op import Variant, operator
 from .planes import planes
 
 
-@operator(reference=reference.channel_sum, variants=[Variant("direct", sums.channel_sum)])
+@operator(
+    reference=reference.channel_sum,
+    variants=[Variant("direct", sums.channel_sum), Variant("cuda", cuda.channel_sum, device="cuda")],
+)
 def channel_sum(x: Array, *, algorithm: str = "auto") -> Case:
     """y[c] = sum over n,i,j of x[n,c,i,j].
 
@@ -35,7 +39,10 @@ def channel_sum(x: Array, *, algorithm: str = "auto") -> Case:
     return Case(dense or (x,), outputs, maps=() if dense else (0,), flops=x.size, algorithm=algorithm)
 
 
-@operator(reference=reference.bias_relu_input, variants=[Variant("direct", sums.bias_relu_input)])
+@operator(
+    reference=reference.bias_relu_input,
+    variants=[Variant("direct", sums.bias_relu_input), Variant("cuda", cuda.bias_relu_input, device="cuda")],
+)
 def bias_relu_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
     """dx[n,c,i,j] = 0 where y[n,c,i,j] <= 0, else grad[n,c,i,j]; db[c] = sum over n,i,j of dx[n,c,i,j].
 

@@ -7,6 +7,7 @@ from . import base, reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import elementwise_loss as cpu
+from .cuda import elementwise_loss as cuda
 from .layout import Array
 from .namespace import namespace
 from .op import Variant, operator
@@ -45,7 +46,10 @@ def _weights(check: Arguments, name: str, value: Any, x: Array) -> Array:
         check.fail(f"{name} must broadcast to the shape of x, {x.shape}, got {value.shape}")
 
 
-@operator(reference=reference.l1_loss_input, variants=[Variant("direct", cpu.l1_loss_input)])
+@operator(
+    reference=reference.l1_loss_input,
+    variants=[Variant("direct", cpu.l1_loss_input), Variant("cuda", cuda.l1_loss_input, device="cuda")],
+)
 def l1_loss_input(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
     """dx[i] = sign(x[i] - target[i]) / M; 0 where they are equal or either is NaN. M = 1 for reduction "sum".
 
@@ -60,7 +64,11 @@ def l1_loss_input(x: Array, target: Array, *, reduction: str = "mean", algorithm
     return _compared("l1_loss_input", x, target, reduction, algorithm, gradient=True, flops=2)
 
 
-@operator(reference=reference.l1_loss_input, base=base.l1_loss_input, variants=[Variant("direct", cpu.l1_loss_input)])
+@operator(
+    reference=reference.l1_loss_input,
+    base=base.l1_loss_input,
+    variants=[Variant("direct", cpu.l1_loss_input), Variant("cuda", cuda.l1_loss_input, device="cuda")],
+)
 def l1_loss_target(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
     """dt[i] = sign(target[i] - x[i]) / M; 0 where they are equal or either is NaN. M = 1 for reduction "sum".
 
@@ -78,7 +86,7 @@ def l1_loss_target(x: Array, target: Array, *, reduction: str = "mean", algorith
 
 @operator(
     reference=reference.l1_loss,
-    variants=[Variant("direct", cpu.l1_loss)],
+    variants=[Variant("direct", cpu.l1_loss), Variant("cuda", cuda.l1_loss, device="cuda")],
     gradients={"x": l1_loss_input, "target": l1_loss_target},
 )
 def l1_loss(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
@@ -102,7 +110,10 @@ def l1_loss(x: Array, target: Array, *, reduction: str = "mean", algorithm: str 
     return _compared("l1_loss", x, target, reduction, algorithm, gradient=False, flops=3)
 
 
-@operator(reference=reference.mse_loss_input, variants=[Variant("direct", cpu.mse_loss_input)])
+@operator(
+    reference=reference.mse_loss_input,
+    variants=[Variant("direct", cpu.mse_loss_input), Variant("cuda", cuda.mse_loss_input, device="cuda")],
+)
 def mse_loss_input(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
     """dx[i] = 2 (x[i] - target[i]) / M. M = 1 for reduction "sum".
 
@@ -118,7 +129,9 @@ def mse_loss_input(x: Array, target: Array, *, reduction: str = "mean", algorith
 
 
 @operator(
-    reference=reference.mse_loss_input, base=base.mse_loss_input, variants=[Variant("direct", cpu.mse_loss_input)]
+    reference=reference.mse_loss_input,
+    base=base.mse_loss_input,
+    variants=[Variant("direct", cpu.mse_loss_input), Variant("cuda", cuda.mse_loss_input, device="cuda")],
 )
 def mse_loss_target(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
     """dt[i] = 2 (target[i] - x[i]) / M. M = 1 for reduction "sum".
@@ -137,7 +150,7 @@ def mse_loss_target(x: Array, target: Array, *, reduction: str = "mean", algorit
 
 @operator(
     reference=reference.mse_loss,
-    variants=[Variant("direct", cpu.mse_loss)],
+    variants=[Variant("direct", cpu.mse_loss), Variant("cuda", cuda.mse_loss, device="cuda")],
     gradients={"x": mse_loss_input, "target": mse_loss_target},
 )
 def mse_loss(x: Array, target: Array, *, reduction: str = "mean", algorithm: str = "auto") -> Case:
@@ -163,7 +176,10 @@ def mse_loss(x: Array, target: Array, *, reduction: str = "mean", algorithm: str
 
 @operator(
     reference=reference.binary_cross_entropy_with_logits_input,
-    variants=[Variant("direct", cpu.binary_cross_entropy_with_logits_input)],
+    variants=[
+        Variant("direct", cpu.binary_cross_entropy_with_logits_input),
+        Variant("cuda", cuda.binary_cross_entropy_with_logits_input, device="cuda"),
+    ],
 )
 def binary_cross_entropy_with_logits_input(
     x: Array,
@@ -190,7 +206,10 @@ def binary_cross_entropy_with_logits_input(
 
 @operator(
     reference=reference.binary_cross_entropy_with_logits,
-    variants=[Variant("direct", cpu.binary_cross_entropy_with_logits)],
+    variants=[
+        Variant("direct", cpu.binary_cross_entropy_with_logits),
+        Variant("cuda", cuda.binary_cross_entropy_with_logits, device="cuda"),
+    ],
     gradients={"x": binary_cross_entropy_with_logits_input},
 )
 def binary_cross_entropy_with_logits(

@@ -4,6 +4,7 @@ from . import reference
 from .arguments import Arguments
 from .case import Case
 from .cpu import global_pooling as cpu
+from .cuda import global_pooling as cuda
 from .indices import INDEX, within
 from .layout import Array, Shape, format_of
 from .op import Variant, operator
@@ -16,7 +17,13 @@ def _has_pixels(check: Arguments, name: str, shape: Shape) -> Shape:
     return (*shape[:2], 1, 1)
 
 
-@operator(reference=reference.global_avg_pool2d_input, variants=[Variant("direct", cpu.global_avg_pool_input)])
+@operator(
+    reference=reference.global_avg_pool2d_input,
+    variants=[
+        Variant("direct", cpu.global_avg_pool_input),
+        Variant("cuda", cuda.global_avg_pool_input, device="cuda"),
+    ],
+)
 def global_avg_pool2d_input(input_shape: Shape, grad: Array, *, algorithm: str = "auto") -> Case:
     """dx[n,c,p,q] = grad[n,c,0,0] / (H W).
 
@@ -35,7 +42,10 @@ def global_avg_pool2d_input(input_shape: Shape, grad: Array, *, algorithm: str =
 
 @operator(
     reference=reference.global_avg_pool2d,
-    variants=[Variant("direct", cpu.global_avg_pool)],
+    variants=[
+        Variant("direct", cpu.global_avg_pool),
+        Variant("cuda", cuda.global_avg_pool, device="cuda"),
+    ],
     gradients={"x": global_avg_pool2d_input},
 )
 def global_avg_pool2d(x: Array, *, algorithm: str = "auto") -> Case:
@@ -61,7 +71,13 @@ def global_avg_pool2d(x: Array, *, algorithm: str = "auto") -> Case:
     return Case((x,), outputs, maps=(0,), flops=x.size, algorithm=algorithm)
 
 
-@operator(reference=reference.global_max_pool2d_input, variants=[Variant("direct", cpu.global_max_pool_input)])
+@operator(
+    reference=reference.global_max_pool2d_input,
+    variants=[
+        Variant("direct", cpu.global_max_pool_input),
+        Variant("cuda", cuda.global_max_pool_input, device="cuda"),
+    ],
+)
 def global_max_pool2d_input(input_shape: Shape, indices: Array, grad: Array, *, algorithm: str = "auto") -> Case:
     """dx[n, c, indices[n,c,0,0]] = grad[n,c,0,0] with the plane of dx flat in row-major order, 0 elsewhere.
 
@@ -89,7 +105,10 @@ def _reference_global_max(x: Array, *, return_indices: bool) -> tuple[Array, ...
 
 @operator(
     reference=_reference_global_max,
-    variants=[Variant("direct", cpu.global_max_pool)],
+    variants=[
+        Variant("direct", cpu.global_max_pool),
+        Variant("cuda", cuda.global_max_pool, device="cuda"),
+    ],
     gradients={"x": global_max_pool2d_input},
 )
 def global_max_pool2d(x: Array, *, return_indices: bool = False, algorithm: str = "auto") -> Case:
