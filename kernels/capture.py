@@ -27,7 +27,8 @@ _capture = _Capture()
 @contextmanager
 def capture() -> Iterator[list[Action]]:
     """Within it this thread captures a graph; gives the list of what is to be done before each launch."""
-    _capture.actions = actions = []
+    actions: list[Action] = []
+    _capture.actions = actions
     try:
         yield actions
     finally:

@@ -70,7 +70,8 @@ def moved(array: Any, device: str) -> Any:
     number = resolved(device)
     if number == (array.device.id if on_device(array) else None):
         return array
-    axes = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))  # as they lie in memory
+    apart = [abs(step) if length > 1 else 0 for step, length in zip(array.strides, array.shape, strict=True)]
+    axes = sorted(range(array.ndim), key=apart.__getitem__, reverse=True)  # as they lie in memory
     back = np.argsort(axes).tolist()
     if number is None:
         return array.transpose(axes).get().transpose(back)
