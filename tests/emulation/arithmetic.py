@@ -9,6 +9,7 @@ import numpy as np
 
 from .batch import Batch, Lanes, Step, Where, instruction
 from .ptx import SIZES, Instruction, Pair, Register, Sink, Vector
+from .rounding import flush
 
 WIDER = {"16": "32", "32": "64"}
 
@@ -149,7 +150,7 @@ def compare(batch: Batch, at: Instruction) -> Step:
     extra = at.operands[3] if len(at.operands) > 3 else None
     negated = extra is not None and not isinstance(extra, Register)
     third = batch.read(extra.operand if negated else extra, "pred") if extra is not None else None  # type: ignore
-    combine = COMBINED[at.parts[2]] if third is not None else None
+    combine = next((COMBINED[part] for part in at.parts if part in COMBINED), None)
 
     def result(value: Any) -> Any:
         if combine is None:
@@ -157,6 +158,8 @@ def compare(batch: Batch, at: Instruction) -> Step:
         return combine(value, ~third if negated else third)
 
     if at.parts[0] == "set":
+        if "ftz" in at.parts:
+            raise batch.unknown(at)
         target = batch.target(at.operands[0], at.parts[-2])
         true = (
             np.float32(1) if at.parts[-2] == "f32" else target.dtype.type(-1 if at.parts[-2][0] == "s" else 2**32 - 1)
@@ -167,8 +170,10 @@ def compare(batch: Batch, at: Instruction) -> Step:
     targets = (operand.first, operand.second) if isinstance(operand, Pair) else (operand,)
     places = [batch.target(each, "pred") for each in targets]
 
+    flushes = "ftz" in at.parts
+
     def step(where: Where, _: Lanes) -> None:
-        value = relation(first, second)
+        value = relation(flush(first), flush(second)) if flushes else relation(first, second)
         answers = [result(value), result(~value)] if len(places) == 2 else [result(value)]
         for place, answer in zip(places, answers, strict=True):
             np.copyto(place, answer, where=where)

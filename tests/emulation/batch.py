@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from .ptx import (
     Variable,
 )
 from .races import Races
+from .subnormals import suspicious
 
 WARP = 32
 KINDS: dict[str, Any] = {"pred": np.bool_, "f32": np.float32, "f64": np.float64, "f16": np.float16}
@@ -142,6 +144,11 @@ class Batch:
             name: np.array(np.broadcast_to(np.asarray(value).astype(np.uint32), self.count))
             for name, value in self.special.items()
         }
+
+    @cached_property
+    def suspicious(self) -> set[str]:
+        """The registers that may hold subnormal numbers."""
+        return suspicious(self.entry)
 
     def place(self, first: int, grid: tuple[int, ...]) -> np.ndarray:
         """Make it the blocks of a grid from the one of number `first` on; which of its threads there are."""

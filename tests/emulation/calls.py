@@ -38,8 +38,10 @@ def local(at: Instruction, entry: Entry) -> Instruction:
 def put(result: Entry, called: Entry, at: Instruction, suffix: str) -> None:
     """Add the code of what is called, with the caller's variables for its parameters and results."""
     place = next(number for number, operand in enumerate(at.operands) if isinstance(operand, Name))
-    given = [each.items if isinstance(each, Vector) else () for each in (*at.operands[place + 1 :], Vector(()))][0]
-    taken = at.operands[0].items if isinstance(at.operands[0], Vector) else ()
+    taken, given = (
+        tuple(item for each in operands if isinstance(each, Vector) for item in each.items)
+        for operands in (at.operands[:place], at.operands[place + 1 : place + 2])
+    )
     names: dict[str, str] = {}
     for variable, operand in zip((*called.parameters, *called.results), (*given, *taken), strict=True):
         if not isinstance(operand, Symbol):

@@ -1,4 +1,4 @@
-"""How often instructions ran, and what their accesses cost a memory: passes of shared memory, sectors of the global one."""
+"""How often instructions ran, and what their accesses cost: passes of shared memory, sectors of global memory."""
 
 from __future__ import annotations
 

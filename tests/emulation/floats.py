@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from .arithmetic import simple, ufunc
 from .batch import Batch, Lanes, Step, Where, instruction
 from .ptx import Instruction, Register
-from .rounding import directed64, flush, fma32, fma64, odd_sum, to_float32, two_product, two_sum
+from .rounding import any_subnormal, directed64, flush, fma32, fma64, odd_sum, to_float32, two_product, two_sum
 
 MODES = ("rn", "rz", "rm", "rp")
 
@@ -82,8 +83,9 @@ def float_operation(batch: Batch, at: Instruction) -> Step:
         quiet = {"min": np.minimum, "max": np.maximum} if "NaN" in at.parts else {"min": smaller, "max": larger}
         return finish(batch, at, quiet[name])
     if name in ("fma", "mad"):
-        if kind == "f32" and mode == "rn" and not {"ftz", "sat"} & {*at.parts}:
-            return fast_fma(batch, at)
+        if kind == "f32" and mode == "rn" and "sat" not in at.parts:
+            fast = fast_fma(batch, at)
+            return flushing(batch, at, fast, fma32, batch.target(at.operands[0], kind)) if "ftz" in at.parts else fast
         return finish(batch, at, lambda a, b, c: product_sum(a, b, c, kind, mode))
     functions = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide, "abs": np.abs}
     function = (functions | {"neg": np.negative})[name]
@@ -114,19 +116,39 @@ def fast_fma(batch: Batch, at: Instruction) -> Step:
     return step
 
 
+def flushing(
+    batch: Batch, at: Instruction, fast: Callable[[Where, Lanes], None], slow: Callable[..., Any], target: Any
+) -> Step:
+    """A step of an instruction with .ftz: `fast` without it, `slow` as a function of flushed sources."""
+    sources = [batch.read(operand, "f32") for operand in at.operands[1:]]
+    doubtful = [source for source, operand in zip(sources, at.operands[1:], strict=True)
+                if not isinstance(operand, Register) or operand.name in batch.suspicious]  # fmt: skip
+    doubtful = [source for source in doubtful if np.ndim(source) or any_subnormal(source)]
+
+    def step(where: Where, lanes: Lanes) -> None:
+        if any(map(any_subnormal, doubtful)):
+            np.copyto(target, slow(*map(flush, sources)), where=where)
+        else:
+            fast(where, lanes)
+        if any_subnormal(target):
+            np.copyto(target, flush(target), where=where)
+
+    return step
+
+
 def finish(batch: Batch, at: Instruction, function: Any) -> Step:
     """A step with the flushing and saturation that the instruction asks for."""
     kind = at.parts[-1]
-    if "ftz" not in at.parts and "sat" not in at.parts:
-        return ufunc(batch, at, function, kind) if isinstance(function, np.ufunc) else simple(batch, at, function, kind)
-
-    def whole(*sources: Any) -> Any:
+    if "sat" in at.parts:
         flushes = "ftz" in at.parts
-        result = function(*(flush(source) if flushes else source for source in sources))
-        result = flush(result) if flushes else result
-        return saturated(result) if "sat" in at.parts else result
 
-    return simple(batch, at, whole, kind)
+        def whole(*sources: Any) -> Any:
+            result = function(*(flush(source) if flushes else source for source in sources))
+            return saturated(flush(result) if flushes else result)
+
+        return simple(batch, at, whole, kind)
+    plain = ufunc(batch, at, function, kind) if isinstance(function, np.ufunc) else simple(batch, at, function, kind)
+    return flushing(batch, at, plain, function, batch.target(at.operands[0], kind)) if "ftz" in at.parts else plain
 
 
 def saturated(values: Any) -> Any:

@@ -1,8 +1,9 @@
 """Whether threads meet in shared memory with no barrier between them.
 
 For each cell of shared memory two records say who wrote it last and who read it since: how many barriers the block had
-passed then, how many the warp, which warp, which thread. `bar.sync` orders a block's threads and `bar.warp.sync` a warp's; shuffles and votes
-order nothing in memory. A cell that a copy of `cp.async` is under way to belongs to nobody until the copy has landed.
+passed then, how many the warp, which warp, which thread. `bar.sync` orders a block's threads and `bar.warp.sync` a
+warp's; shuffles and votes order nothing in memory. A cell that a copy of `cp.async` is under way to belongs to nobody
+until the copy has landed.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 HALF, BELOW = np.uint64(1 << 28), np.uint64((1 << 29) - 1)  # of the bits that float32 lacks of a float64
+LEAST, ONE = np.uint32(0x00FFFFFF), np.uint32(1)
 SPLIT = float(2**27 + 1)
 
 
@@ -83,7 +84,15 @@ def directed64(near: Any, error: Any, mode: str) -> Any:
     return np.where(~down & (error > 0), np.nextafter(near, np.inf), result)
 
 
+def any_subnormal(values: Any) -> bool:
+    """Whether there is one: their bits without the sign are 1 to 2^23 - 1, less one is below all others."""
+    bits = np.asarray(values).view(np.uint32)
+    return bool(((bits << ONE) - ONE).min() < LEAST)
+
+
 def flush(values: Any) -> Any:
     """Subnormal float32 numbers as zeros of their sign."""
     values = np.asarray(values)
+    if not any_subnormal(values):
+        return values
     return np.where(np.abs(values) < np.float32(2.0**-126), np.copysign(np.float32(0), values), values)
