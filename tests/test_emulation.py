@@ -241,6 +241,19 @@ def test_threads_part_and_meet():
     assert counts.executed("st.global") < 200  # together again: 94 warps, not one store for each thread
 
 
+def test_loops_of_other_lengths_meet_at_a_shuffle():
+    x, y = np.random.default_rng(0).integers(0, 9, 512).astype(np.int32), np.empty(512, np.int32)
+    source = """kernel(const int* x, int* y) {
+        int i = blockIdx.x * 128 + threadIdx.x, sum = 0;
+        _Pragma("unroll 1") for (int j = 0; j < x[i]; j++) sum += x[(i + j) % 512];
+        for (int apart = 16; apart; apart /= 2) sum += __shfl_xor_sync(~0u, sum, apart);
+        y[i] = sum;
+    }"""
+    run(source, (4,), (128,), x, y)
+    sums = np.array([sum(x[(i + j) % 512] for j in range(x[i])) for i in range(512)])
+    np.testing.assert_array_equal(y, np.repeat(sums.reshape(16, 32).sum(axis=1), 32))
+
+
 def test_local_arrays_constants_and_structures():
     x, y = random(512), np.empty(512, np.float32)
     source = """

@@ -162,8 +162,8 @@ class Program:
         taken = group.mask
         if at.guard is not None:
             condition = self.batch.register(at.guard)
-            chosen = ~condition if at.negated else condition.copy()  # other threads will write to it
-            taken = chosen if group.lanes is None else chosen & group.mask
+            chosen = ~condition if at.negated else condition
+            taken = chosen & group.mask
             count = int(np.count_nonzero(taken))
             if count == 0:
                 return number + 1

@@ -135,7 +135,8 @@ class Function:
         key = block, blocks, shared
         if key not in self.programs:
             batch = Batch(self.entry, self.module.shared, self.module.symbols, block, blocks, shared)
-            self.programs[key] = Program(batch)
+            with np.errstate(all="ignore"):
+                self.programs[key] = Program(batch)
             if len(self.programs) > KEPT:
                 self.programs.popitem(last=False)
         self.programs.move_to_end(key)
