@@ -17,9 +17,10 @@ from kernel_cases import DTYPES, arranged, changed
 
 from benchmarks.calls import draw
 from benchmarks.rules import Impossible
+from upconv import nn
 from upconv.kernels.cuda import module
-from upconv.kernels.namespace import trusted
 from upconv.kernels.op import OPERATORS
+from upconv.nn.optimizer import Optimizer
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or machine() != "x86_64", reason="the test extra has no NVRTC")
 
@@ -29,6 +30,7 @@ DECLARED = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)
 SHAPES = ((2, 3, 9, 10), (2, 8, 6, 8), (1, 64, 12, 12), (2, 33, 7, 5), (1, 128, 8, 8))  # besides those drawn
 
 MOST = {}  # registers of a kernel, "source name": fewer than its threads leave it, where a comment there counts on it
+READ = {"survey"}  # the host looks at what they have written, so they run here too
 STACK = {}  # bytes of stack, "source name", with the reason
 
 
@@ -41,9 +43,9 @@ class Form:
     options: tuple[str, ...]
 
 
-def calls(name, dtype):
-    """Arguments of calls of an operator: plain ones, and drawn ones in several memory formats."""
-    for number, shape in enumerate((*SHAPES, *[None] * 6)):
+def calls(name, dtype, draws):
+    """Arguments of calls of an operator: plain ones, and `draws` drawn ones, in several memory formats."""
+    for number, shape in enumerate((*SHAPES, *[None] * draws)):
         try:
             arguments = draw(name, np.random.default_rng(number), dtype=dtype, shape=shape, plain=shape is not None)
             OPERATORS[name].rule(**arguments)
@@ -53,27 +55,37 @@ def calls(name, dtype):
         yield {each: changed(value, lambda x: arranged(x, format)) for each, value in arguments.items()}  # noqa: B023
 
 
-@pytest.fixture(scope="module")
-def forms():
+def steps(dtype):
+    """A step of each optimiser with each of its rules."""
+    for kind in Optimizer.__subclasses__():
+        for options in ({}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}):
+            if {*options} <= {*kind.options}:
+                layer = nn.Linear(3, 5, dtype=dtype).to("cuda")
+                for parameter in layer.parameters():
+                    parameter.grad = parameter.data * 2
+                kind(layer.parameters(), lr=0.1, **options).step()
+
+
+@pytest.fixture(scope="module", params=[2, pytest.param(12, marks=pytest.mark.slow)], ids="{} draws".format)
+def forms(request):
     """Every form asked for: the most threads and bytes of shared memory that it was started with."""
-    found = defaultdict(lambda: (0, 0))
+    found, start = defaultdict(lambda: (0, 0)), module.Kernel.__call__
 
     def record(kernel, grid, block, *arguments, shared=0):
         form = Form(kernel.source, kernel.name, kernel.options)
         threads = int(np.prod(block))
         found[form] = tuple(map(max, found[form], (threads, shared)))
+        if kernel.name in READ:
+            start(kernel, grid, block, *arguments, shared=shared)
 
     with installed() as gpu, pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.Kernel, "__call__", record)
         for name in OPERATORS:
             for dtype in DTYPES:
-                for arguments in calls(name, dtype):
-                    placed = on(gpu, arguments)
-                    try:
-                        run(name, placed)
-                    except IndexError:  # it has read what no kernel has written
-                        with trusted():
-                            run(name, placed)
+                for arguments in calls(name, dtype, request.param):
+                    run(name, on(gpu, arguments))
+        for dtype in DTYPES:
+            steps(dtype)
     return dict(found)
 
 
