@@ -60,7 +60,7 @@ def steps(dtype):
     for kind in Optimizer.__subclasses__():
         for options in ({}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}):
             if {*options} <= {*kind.options}:
-                layer = nn.Linear(3, 5, dtype=dtype).to("cuda")
+                layer = nn.Linear(3, 5).to(dtype).to("cuda")
                 for parameter in layer.parameters():
                     parameter.grad = parameter.data * 2
                 kind(layer.parameters(), lr=0.1, **options).step()
