@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from .results import Unusable
 
-COMMANDS = ("report", "layers", "maps", "unet", "startup", "memory", "loss-curve", "fit", "quadrants", "choice")
+COMMANDS = ("report", "layers", "maps", "unet", "startup", "memory", "loss-curve", "fit", "quadrants", "choice", "gpu")
 
 
 class Parser(argparse.ArgumentParser):

@@ -175,12 +175,12 @@ class Call:
         """The call's first result, computed in float64, where convolutions are plain sums."""
         return first(function(self.operator)(**{name: _double(value) for name, value in self.arguments.items()}))
 
-    def check(self, result: Any, whose: str = "upconv") -> float:
+    def check(self, result: Any, whose: str = "upconv", tolerance: float = TOLERANCE) -> float:
         """The largest error of a result, or of the first of several, over the largest of the exact numbers.
 
-        Raises AssertionError where that is above TOLERANCE, or the shape is another.
+        Raises AssertionError where that is above the tolerance, or the shape is another.
         """
-        return error(first(result), self.exact, f"{self.operator} of {self.label} by {whose}")
+        return error(first(result), self.exact, f"{self.operator} of {self.label} by {whose}", tolerance)
 
 
 def first(result: Any) -> np.ndarray:
@@ -188,12 +188,12 @@ def first(result: Any) -> np.ndarray:
     return np.asarray(result[0] if isinstance(result, (tuple, list)) else result)
 
 
-def error(result: np.ndarray, exact: np.ndarray, what: str) -> float:
+def error(result: np.ndarray, exact: np.ndarray, what: str, tolerance: float = TOLERANCE) -> float:
     """max |result - exact| / max |exact|. Raises AssertionError, beginning with `what`, where the result is wrong."""
     if result.shape != exact.shape:
         raise AssertionError(f"{what} has shape {result.shape}, not {exact.shape}")
     largest, wrong = float(np.abs(exact).max()), float(np.abs(result - exact).max())
-    if not wrong <= TOLERANCE * largest:  # NaN fails too
+    if not wrong <= tolerance * largest:  # NaN fails too
         raise AssertionError(f"{what} is wrong by {wrong:.2g}, largest {largest:.2g}")
     return wrong / largest if largest else 0.0
 
@@ -214,7 +214,11 @@ def call(case: Layer | Maps, operator: str) -> Call:
 
     def drawn(name: str, given: dict[str, Any]) -> dict[str, Any]:
         arguments = draw(name, rng, shape=shape, plain=True, **given)
-        return {key: _channels_last(value) for key, value in arguments.items() if key not in ("algorithm", "out")}
+        return {
+            key: _channels_last(value)
+            for key, value in arguments.items()
+            if key not in ("algorithm", "out", "precision")
+        }
 
     forward = drawn(forward_of(operator) or operator, case.arguments(operator))
     return Call(operator, case.label, drawn(operator, forward) if forward_of(operator) else forward, forward)

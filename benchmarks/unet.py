@@ -96,7 +96,7 @@ def measure(
     calls = {OURS: upconv_calls(model, images, labels), **calls}
     whats = {name: f"{network.label} by {name}" for name in calls}
     errors = {name: error(np.asarray(forward()), scores, whats[name]) for name, (forward, _) in calls.items()}
-    losses = {name: step() for name, (_, step) in calls.items() if step}
+    losses = {name: float(step()) for name, (_, step) in calls.items() if step}
     differing = {name: loss for name, loss in losses.items() if not abs(loss / losses[OURS] - 1) <= LOSSES}
     if differing:
         raise AssertionError(f"{network.label}: the losses of the first step differ: {losses}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,17 +41,19 @@ def prepare(threads: int) -> None:
     keep_freed_memory()
 
 
-def convert(x: Any, memory_format: torch.memory_format) -> Any:
+def convert(x: Any, memory_format: torch.memory_format, device: str = "cpu") -> Any:
     """An array, or several, as tensors in this format; anything else as it is."""
     if isinstance(x, list):
-        return [convert(each, memory_format) for each in x]
+        return [convert(each, memory_format, device) for each in x]
     if not isinstance(x, np.ndarray):
         return x
-    tensor = torch.from_numpy(np.ascontiguousarray(x))
+    tensor = torch.from_numpy(np.ascontiguousarray(x)).to(device)
     return tensor.contiguous(memory_format=memory_format) if tensor.ndim == 4 else tensor
 
 
-def candidates(call: Call) -> dict[str, Callable[[], Any]]:
+def candidates(
+    call: Call, device: str = "cpu", entrants: Sequence[str] = tuple(FORMATS)
+) -> dict[str, Callable[[], Any]]:
     """The call in each memory format that PyTorch can do it in, on tensors that are in it already.
 
     Empty where it has no such operator.
@@ -62,12 +64,12 @@ def candidates(call: Call) -> dict[str, Callable[[], Any]]:
     if forward and all(call.forward[name] is None for name in _wanted(call)):
         return {}  # a gradient of what this call goes without
     make = _backward if forward else _forward
-    formats = {name: each for name, each in FORMATS.items() if (call.operator, name) not in UNABLE}
-    return {name: make(call, each) for name, each in formats.items()}
+    formats = {name: FORMATS[name] for name in entrants if (call.operator, name) not in UNABLE}
+    return {name: make(call, each, device) for name, each in formats.items()}
 
 
-def _forward(call: Call, memory_format: torch.memory_format) -> Callable[[], Any]:
-    arguments = {name: convert(value, memory_format) for name, value in call.arguments.items()}
+def _forward(call: Call, memory_format: torch.memory_format, device: str) -> Callable[[], Any]:
+    arguments = {name: convert(value, memory_format, device) for name, value in call.arguments.items()}
 
     def run() -> Any:
         with torch.inference_mode():
@@ -83,14 +85,14 @@ def _wanted(call: Call) -> tuple[str, ...]:
     return (wanted,) if isinstance(wanted, str) else wanted
 
 
-def _backward(call: Call, memory_format: torch.memory_format) -> Callable[[], Any]:
+def _backward(call: Call, memory_format: torch.memory_format, device: str) -> Callable[[], Any]:
     """The backward pass alone, for no more gradients than the call gives."""
     forward, names = forward_of(call.operator), _wanted(call)
-    arguments = {name: convert(value, memory_format) for name, value in call.forward.items()}
+    arguments = {name: convert(value, memory_format, device) for name, value in call.forward.items()}
     inputs = [arguments[name].requires_grad_() for name in names if arguments[name] is not None]
     results = PEERS[str(forward)](**arguments)
     y = results[0] if isinstance(results, tuple) else results
-    grad = convert(call.arguments["grad"], memory_format) if "grad" in call.arguments else torch.ones_like(y)
+    grad = convert(call.arguments["grad"], memory_format, device) if "grad" in call.arguments else torch.ones_like(y)
 
     def run() -> Any:
         found = torch.autograd.grad(y, inputs, grad, retain_graph=True)
@@ -111,22 +113,24 @@ def networks(model: Any, images: np.ndarray, labels: np.ndarray) -> dict[str, tu
     return {name: network(model, images, labels, name) for name in FORMATS}
 
 
-def network(model: Any, images: np.ndarray, labels: np.ndarray, name: str) -> tuple[Callable[[], Any], Any]:
+def network(
+    model: Any, images: np.ndarray, labels: np.ndarray, name: str, device: str = "cpu"
+) -> tuple[Callable[[], Any], Any]:
     """The same in one of them; SGD as in upconv."""
     memory_format = FORMATS[name]
-    twin = like(model).to(memory_format=memory_format)
+    twin = like(model).to(device, memory_format=memory_format)
     optimizer = torch.optim.SGD(twin.parameters(), lr=LR, momentum=MOMENTUM)
-    x, target = convert(images, memory_format), torch.from_numpy(labels)
+    x, target = (convert(each, memory_format, device) for each in (images, labels))
 
     def forward() -> torch.Tensor:
         with torch.inference_mode():
             return twin(x)
 
-    def step() -> float:
+    def step() -> torch.Tensor:
         loss = F.cross_entropy(twin(x), target)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss.detach()
 
     return forward, step
