@@ -24,10 +24,12 @@ def commands(start):
 
 
 @pytest.mark.parametrize("code", blocks("python"), ids=lambda code: next(filter(None, code.splitlines()[2:])))
-def test_python(code, tmp_path, monkeypatch):
+def test_python(code, tmp_path, monkeypatch, request):
     for package in ("torch", "safetensors", "onnxruntime", "dask"):
         if f"import {package}" in code or (package == "safetensors" and ("nn.save" in code or "nn.load" in code)):
             pytest.importorskip(package)
+    if '"cuda"' in code:
+        request.getfixturevalue("gpu")
     if "nn.digits" in code:
         pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
