@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+from weakref import ref
 
 from .._extras import require
 from ..kernels.capture import Action
@@ -19,10 +20,11 @@ class Captured:
 
     def __init__(self, step: Callable[..., Any], warmup: int) -> None:
         """Nothing is captured yet."""
+        if warmup < 1:
+            raise ValueError(f"capture: warmup is {warmup!r}; 1 or more steps must make what is made once")
         resolved("cuda")  # or there is nothing to capture on
         self._cuda: Any = require("cupy", extra=EXTRAS).cuda
         self._step, self._warmup = step, warmup
-        self._stream, self._pool = self._cuda.Stream(non_blocking=True), self._cuda.MemoryPool()
         self._inputs: list[Array] = []
         self._actions: list[Action] = []
         self._graph: Any = None
@@ -32,10 +34,9 @@ class Captured:
         """One step."""
         self._take([each.data if isinstance(each, Tensor) else each for each in arguments])
         given = [Tensor(x) if isinstance(each, Tensor) else x for x, each in zip(self._inputs, arguments, strict=True)]
-        if self._graph is None and self._warmup > 0:
+        if self._warmup > 0:
             self._warmup -= 1
-            with self._apart():
-                return self._step(*given)
+            return self._step(*given)
         if self._graph is None:
             self._result = self._record(given)
         for action in self._actions:
@@ -59,14 +60,15 @@ class Captured:
 
     def _record(self, given: list[Any]) -> Any:
         """Capture the step: nothing is computed, its results are where each launch will write them."""
-        with self._apart(), captured() as actions:
-            self._stream.begin_capture()
+        stream, allocate = self._cuda.Stream(non_blocking=True), _memory(self, self._cuda).malloc
+        with stream, self._cuda.using_allocator(allocate), captured() as actions:
+            stream.begin_capture()
             try:
                 result = self._step(*given)
-                self._graph = self._stream.end_capture()
+                self._graph = stream.end_capture()
             except BaseException as error:
                 with suppress(RuntimeError):  # that this capture has failed
-                    self._stream.end_capture()
+                    stream.end_capture()
                 if isinstance(error, RuntimeError):  # as CuPy's are
                     raise RuntimeError(
                         f"capture: this step cannot become a graph; does it read numbers from the GPU? {error}"
@@ -75,14 +77,25 @@ class Captured:
         self._actions = actions
         return result
 
-    @contextmanager
-    def _apart(self) -> Iterator[None]:
-        """Within it work is done on a stream, and in memory, of the graph's own, after and before all other work."""
-        others = self._cuda.get_current_stream()
-        self._stream.wait_event(others.record())
-        with self._stream, self._cuda.using_allocator(self._pool.malloc):
-            yield
-        others.wait_event(self._stream.record())
+
+_lent: list[tuple[ref[Captured], Any, Any]] = []  # memory of graphs: whose, on which device, the pool
+
+
+def _memory(owner: Captured, cuda: Any) -> Any:
+    """A pool for what is made in a capture, which nobody else may use.
+
+    It is kept until the graph and all arrays in it are gone: CuPy gives a pool's memory back with the pool, also from
+    under gradients that outlive their graph.
+    """
+    _lent[:] = [each for each in _lent if each[0]() is not None or _used(*each[1:])]
+    pool = cuda.MemoryPool()
+    _lent.append((ref(owner), cuda.Device(), pool))
+    return pool
+
+
+def _used(device: Any, pool: Any) -> bool:
+    with device:
+        return pool.used_bytes() > 0
 
 
 def capture(step: Callable[..., Any], *, warmup: int = 2) -> Captured:
@@ -103,8 +116,9 @@ def capture(step: Callable[..., Any], *, warmup: int = 2) -> Captured:
     the step: no `item()`, no printing; labels out of range are not noticed, but no memory is touched that they might
     point to. What a step keeps for the next it must change in place.
 
-    Raises ImportError without CuPy, RuntimeError where no GPU answers; when called TypeError for anything but arrays
-    and tensors, ValueError where their shapes or dtypes change, RuntimeError for a step that cannot be captured.
+    Raises ValueError for a warmup below 1, ImportError without CuPy, RuntimeError where no GPU answers; when called
+    TypeError for anything but arrays and tensors, ValueError where their shapes or dtypes change, RuntimeError for a
+    step that cannot be captured.
 
     >>> from upconv import nn
     >>> def step(images, labels):

@@ -9,6 +9,7 @@ from upconv import nn
 from upconv.kernels.cpu.update import RULES
 from upconv.kernels.cpu.update import update as compiled
 from upconv.kernels.update import plain
+from upconv.nn import graph
 
 networks = pytest.mark.parametrize("name", NETWORKS)
 
@@ -72,9 +73,9 @@ def test_gradients_are_clipped_where_they_are(scale, gpu):
 @networks
 def test_captured_steps_repeat_the_steps_bit_for_bit(name, gpu):
     make, shape = NETWORKS[name]
-    plain, graph = make().to("cuda"), make().to("cuda")
-    optimizers = [OPTIMIZERS["adam"](each.parameters()) for each in (plain, graph)]
-    step, captured = (stepping(*each, clip=1.0) for each in zip((plain, graph), optimizers, strict=True))
+    eager, replayed = make().to("cuda"), make().to("cuda")
+    optimizers = [OPTIMIZERS["adam"](each.parameters()) for each in (eager, replayed)]
+    step, captured = (stepping(*each, clip=1.0) for each in zip((eager, replayed), optimizers, strict=True))
     captured = nn.capture(captured)
     for number, batch in enumerate(batches(6, make(), shape)):
         for optimizer in optimizers:
@@ -83,7 +84,7 @@ def test_captured_steps_repeat_the_steps_bit_for_bit(name, gpu):
         loss = step(*map(gpu.asarray, batch)).item()
         nn.manual_seed(number)
         assert captured(*batch).item() == loss, number  # from NumPy arrays, too
-    assert same(plain, graph)
+    assert same(eager, replayed)
     for a, b in zip(*(optimizer.state_dict()["state"].values() for optimizer in optimizers), strict=True):
         assert a["step"] == 6 and all(np.array_equal(a[key], b[key]) for key in a)
 
@@ -109,7 +110,25 @@ def test_a_step_runs_once_for_its_graph(gpu):
     assert len(calls) == 3
 
 
+def test_memory_of_a_graph_outlives_it_where_arrays_lie_in_it(gpu, monkeypatch):
+    used = []
+    monkeypatch.setattr(gpu.cuda.MemoryPool, "used_bytes", lambda pool: sum(pool is each for each in used))
+
+    def lent():
+        step = nn.capture(lambda x: x * 2.0, warmup=1)
+        step(gpu.ones(2)), step(gpu.ones(2))
+        return [pool for *_, pool in graph._lent]
+
+    used.append(lent()[-1])
+    assert used[0] in lent() and used[0] in lent()
+    (first,) = used
+    used.clear()
+    assert first not in lent() and len(lent()) == 1
+
+
 def test_what_a_graph_cannot_be_given(gpu):
+    with pytest.raises(ValueError, match=r"^capture: warmup is 0; 1 or more steps"):
+        nn.capture(len, warmup=0)
     step = nn.capture(lambda x, y: x + y)
     x = gpu.zeros((2, 3), np.float32)
     with pytest.raises(TypeError, match=r"^capture: argument 1 is a float; arrays and tensors are needed$"):
