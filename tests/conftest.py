@@ -101,6 +101,22 @@ def gpu(request):
         yield cupy
 
 
+@pytest.fixture
+def without_kernels(request, monkeypatch):
+    """On the double of CuPy its functions compute, not kernels, which take it seconds; on a GPU kernels do."""
+    if request.config.getoption("--gpu"):
+        return
+    every = op.Op.serving
+
+    def serving(self, device):
+        kernels, others = every(self, device)
+        return [] if device == "cuda" else kernels, others
+
+    monkeypatch.setattr(op.Op, "serving", serving)
+    for each in op.OPERATORS.values():
+        monkeypatch.setattr(each, "known", {})  # of other calls
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.name == "test_every_kernel_ran")  # last

@@ -6,6 +6,8 @@ from training_cases import QUICK, data, model
 
 from upconv import cli, nn
 
+pytestmark = pytest.mark.usefixtures("without_kernels")
+
 
 @pytest.fixture
 def here_and_there(gpu):
@@ -76,18 +78,18 @@ def test_a_training_goes_on_elsewhere(gpu, no_pictures, tmp_path):
 def test_a_training_needs_a_device_that_there_is(gpu):
     with pytest.raises(nn.training.InputError, match=r"^device is 'tpu'; it must be cpu, cuda or cuda:N$"):
         nn.fit(model(), data(), device="tpu", **QUICK)
-    with pytest.raises(nn.training.InputError, match=r"^device is 'cuda:4'; there is cuda:0$"):
-        nn.fit(model(), data(), device="cuda:4", **QUICK)
+    with pytest.raises(nn.training.InputError, match=r"^device is 'cuda:99'; there is cuda:0"):
+        nn.fit(model(), data(), device="cuda:99", **QUICK)
 
 
 def test_the_commands_compute_where_they_are_told(gpu, no_pictures, tmp_path, capsys):
     run, small = tmp_path / "run", ["--steps", "1", "--width", "2", "--depth", "1", "--crop", "16", "--batch", "1"]
     assert cli.main(["train", "--device", "cuda", "--output", str(run), *small]) == 0
-    assert "cuda:0, a double" in capsys.readouterr().out
+    assert "cuda:0, " in capsys.readouterr().out
     assert 'device = "cuda"' in (run / "config.toml").read_text()
     assert cli.main(["train", "--resume", str(run), "--device", "cpu"]) == 0
     assert "CPU, " in capsys.readouterr().out
     image, file = str(run / "test_image.png"), str(run / "model.safetensors")
     assert cli.main(["predict", file, image, "--device", "cuda", "--tile", "64"]) == 0
-    assert cli.main(["evaluate", file, "--device", "cuda:7"]) == 2
-    assert "device is 'cuda:7'; there is cuda:0" in capsys.readouterr().err
+    assert cli.main(["evaluate", file, "--device", "cuda:99"]) == 2
+    assert "device is 'cuda:99'; there is cuda:0" in capsys.readouterr().err

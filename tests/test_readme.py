@@ -29,7 +29,7 @@ def test_python(code, tmp_path, monkeypatch, request):
         if f"import {package}" in code or (package == "safetensors" and ("nn.save" in code or "nn.load" in code)):
             pytest.importorskip(package)
     if '"cuda"' in code:
-        request.getfixturevalue("gpu")
+        request.getfixturevalue("without_kernels"), request.getfixturevalue("gpu")
     if "nn.digits" in code:
         pytest.importorskip("sklearn")
     monkeypatch.chdir(tmp_path)
