@@ -280,7 +280,7 @@ class Tensor:
             grad = _borrowed(grad)
             return [_unbroadcast(grad, shape) for shape in shapes]
 
-        return record("add", a.data + b.data, (a, b), backward)
+        return record("add", _both("add", a.data, b.data), (a, b), backward)
 
     def __sub__(self, other: Any) -> Tensor:
         """Elementwise difference, as for +."""
@@ -293,11 +293,11 @@ class Tensor:
 
         def backward(grad: Array) -> Sequence[Array | None]:
             return [
-                _unbroadcast(grad * y, x.shape) if needs[0] else None,
-                _unbroadcast(grad * x, y.shape) if needs[1] else None,
+                _unbroadcast(_both("multiply", grad, y), x.shape) if needs[0] else None,
+                _unbroadcast(_both("multiply", grad, x), y.shape) if needs[1] else None,
             ]
 
-        return record("mul", x * y, (a, b), backward)
+        return record("mul", _both("multiply", x, y), (a, b), backward)
 
     def __neg__(self) -> Tensor:
         """Elementwise -x."""
@@ -413,6 +413,13 @@ def _sum(a: Array, b: Array) -> Array:
     if a.ndim == 4 and a.dtype in (np.float32, np.float64):
         return kernels.add(a, b, out=out)
     return kept(a + b) if out is None else namespace(a).add(a, b, out=out)
+
+
+def _both(function: str, a: Array, b: Array) -> Array:
+    """A sum or product in the memory format of a, which on a GPU has to be asked for."""
+    xp = namespace(a)
+    like = xp.empty_like(a) if on_device(a) and a.shape == b.shape else None
+    return getattr(xp, function)(a, b, out=like)
 
 
 def _borrowed(array: Array) -> Array:

@@ -59,6 +59,14 @@ def test_gradients_that_meet_again_are_those_of_the_cpu(gpu):
         np.testing.assert_allclose(b.grad.get(), a.grad, rtol=1e-12, atol=1e-14)
 
 
+def test_sums_and_products_keep_the_memory_format(gpu):
+    x = nn.Tensor(kernels.channels_last(np.ones((2, 3, 4, 5)))).to("cuda")
+    y = nn.Tensor(x.data, requires_grad=True)
+    assert (x + y).data.strides == (x * y).data.strides == x.data.strides
+    (x * y).backward(x)
+    assert y.grad.strides == x.data.strides
+
+
 def test_only_what_is_no_view_may_be_written(gpu):
     fresh = gpu.zeros((2, 3))
     assert may_write(fresh) and not any(map(may_write, (fresh.view(), fresh[:1], fresh.reshape(6), fresh.T)))
