@@ -10,6 +10,7 @@ from .arguments import Arguments
 from .case import Case, Output
 from .cpu import pointwise, sums
 from .cuda import channels as cuda
+from .cuda import pointwise as cuda_pointwise
 from .layout import Array, empty, format_of, joined
 from .namespace import is_array
 from .op import Variant, operator
@@ -76,7 +77,10 @@ def _reference_concatenate(*xs: Array) -> Array:
     return reference.concatenate(xs)
 
 
-@operator(reference=_reference_concatenate, variants=[Variant("direct", pointwise.concatenate)])
+@operator(
+    reference=_reference_concatenate,
+    variants=[Variant("direct", pointwise.concatenate), Variant("cuda", cuda_pointwise.concatenate, device="cuda")],
+)
 def concatenate(xs: Sequence[Array], *, algorithm: str = "auto", out: Array | None = None) -> Case:
     """y[n, c_0 + ... + c_(m-1) + c, i, j] = xs[m][n,c,i,j].
 

@@ -4,6 +4,7 @@ from . import base, reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import pointwise as cpu
+from .cuda import pointwise as cuda
 from .layout import Array
 from .op import Variant, operator
 
@@ -21,7 +22,10 @@ def _elementwise(
     return Case(arguments, (output,), parameters, maps, size, algorithm, out, elementwise=True)
 
 
-@operator(reference=reference.relu_input, variants=[Variant("direct", cpu.relu_input)])
+@operator(
+    reference=reference.relu_input,
+    variants=[Variant("direct", cpu.relu_input), Variant("cuda", cuda.relu_input, device="cuda")],
+)
 def relu_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
     """dx[...] = 0 where y[...] <= 0, else grad[...] (so also where y is NaN).
 
@@ -34,7 +38,11 @@ def relu_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | N
     return _elementwise(check.elementwise("grad", y=y, grad=grad), algorithm, out)
 
 
-@operator(reference=reference.relu, variants=[Variant("direct", cpu.relu)], gradients={"x": relu_input})
+@operator(
+    reference=reference.relu,
+    variants=[Variant("direct", cpu.relu), Variant("cuda", cuda.relu, device="cuda")],
+    gradients={"x": relu_input},
+)
 def relu(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
     """y[...] = max(x[...], 0); NaN stays NaN.
 
@@ -56,7 +64,10 @@ def relu(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case
     return _elementwise(check.elementwise("x", x=x), algorithm, out)
 
 
-@operator(reference=reference.leaky_relu_input, variants=[Variant("direct", cpu.leaky_relu_input)])
+@operator(
+    reference=reference.leaky_relu_input,
+    variants=[Variant("direct", cpu.leaky_relu_input), Variant("cuda", cuda.leaky_relu_input, device="cuda")],
+)
 def leaky_relu_input(
     x: Array, grad: Array, *, negative_slope: float = 0.01, algorithm: str = "auto", out: Array | None = None
 ) -> Case:
@@ -73,7 +84,9 @@ def leaky_relu_input(
 
 
 @operator(
-    reference=reference.leaky_relu, variants=[Variant("direct", cpu.leaky_relu)], gradients={"x": leaky_relu_input}
+    reference=reference.leaky_relu,
+    variants=[Variant("direct", cpu.leaky_relu), Variant("cuda", cuda.leaky_relu, device="cuda")],
+    gradients={"x": leaky_relu_input},
 )
 def leaky_relu(x: Array, *, negative_slope: float = 0.01, algorithm: str = "auto", out: Array | None = None) -> Case:
     """y[...] = x[...] where x[...] > 0, else s x[...], s being negative_slope.
@@ -97,7 +110,10 @@ def leaky_relu(x: Array, *, negative_slope: float = 0.01, algorithm: str = "auto
     return _elementwise(check.elementwise("x", x=x), algorithm, out, negative_slope=negative_slope)
 
 
-@operator(reference=reference.sigmoid_input, variants=[Variant("direct", cpu.sigmoid_input)])
+@operator(
+    reference=reference.sigmoid_input,
+    variants=[Variant("direct", cpu.sigmoid_input), Variant("cuda", cuda.sigmoid_input, device="cuda")],
+)
 def sigmoid_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
     """dx[...] = grad[...] y[...] (1 - y[...]).
 
@@ -110,7 +126,11 @@ def sigmoid_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array 
     return _elementwise(check.elementwise("grad", y=y, grad=grad), algorithm, out)
 
 
-@operator(reference=reference.sigmoid, variants=[Variant("direct", cpu.sigmoid)], gradients={"x": sigmoid_input})
+@operator(
+    reference=reference.sigmoid,
+    variants=[Variant("direct", cpu.sigmoid), Variant("cuda", cuda.sigmoid, device="cuda")],
+    gradients={"x": sigmoid_input},
+)
 def sigmoid(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
     """y[...] = 1 / (1 + exp(-x[...])).
 
@@ -130,7 +150,10 @@ def sigmoid(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> C
     return _elementwise(check.elementwise("x", x=x), algorithm, out)
 
 
-@operator(reference=reference.tanh_input, variants=[Variant("direct", cpu.tanh_input)])
+@operator(
+    reference=reference.tanh_input,
+    variants=[Variant("direct", cpu.tanh_input), Variant("cuda", cuda.tanh_input, device="cuda")],
+)
 def tanh_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
     """dx[...] = grad[...] (1 - y[...]**2).
 
@@ -143,7 +166,11 @@ def tanh_input(y: Array, grad: Array, *, algorithm: str = "auto", out: Array | N
     return _elementwise(check.elementwise("grad", y=y, grad=grad), algorithm, out)
 
 
-@operator(reference=reference.tanh, variants=[Variant("direct", cpu.tanh)], gradients={"x": tanh_input})
+@operator(
+    reference=reference.tanh,
+    variants=[Variant("direct", cpu.tanh), Variant("cuda", cuda.tanh, device="cuda")],
+    gradients={"x": tanh_input},
+)
 def tanh(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
     """y[...] = tanh(x[...]).
 
@@ -163,7 +190,7 @@ def tanh(x: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case
     return _elementwise(check.elementwise("x", x=x), algorithm, out)
 
 
-@operator(reference=reference.add, variants=[Variant("direct", cpu.add)])
+@operator(reference=reference.add, variants=[Variant("direct", cpu.add), Variant("cuda", cuda.add, device="cuda")])
 def add(x: Array, y: Array, *, algorithm: str = "auto", out: Array | None = None) -> Case:
     """z[...] = x[...] + y[...].
 
@@ -188,7 +215,11 @@ def _dropout(name: str, like: str, value: Array, p: float, seed: int, algorithm:
     return _elementwise(check.elementwise(like, **{like: value}), algorithm, out, **parameters)
 
 
-@operator(reference=reference.dropout, base=base.dropout, variants=[Variant("direct", cpu.dropout)])
+@operator(
+    reference=reference.dropout,
+    base=base.dropout,
+    variants=[Variant("direct", cpu.dropout), Variant("cuda", cuda.dropout, device="cuda")],
+)
 def dropout_input(grad: Array, *, p: float = 0.5, seed: int, algorithm: str = "auto", out: Array | None = None) -> Case:
     """dx[...] = grad[...] m[...] / (1 - p), m being that of `dropout` with the same p and seed.
 
@@ -202,7 +233,7 @@ def dropout_input(grad: Array, *, p: float = 0.5, seed: int, algorithm: str = "a
 
 @operator(
     reference=reference.dropout,
-    variants=[Variant("direct", cpu.dropout)],
+    variants=[Variant("direct", cpu.dropout), Variant("cuda", cuda.dropout, device="cuda")],
     gradients={"x": dropout_input},
 )
 def dropout(x: Array, *, p: float = 0.5, seed: int, algorithm: str = "auto", out: Array | None = None) -> Case:
