@@ -6,6 +6,8 @@ from . import reference
 from .arguments import Arguments
 from .case import Case
 from .cpu import averaging as cpu
+from .cuda import averaging as cuda
+from .cuda.pooling import too_far
 from .layout import Array, Shape, format_of
 from .op import Variant, operator
 from .pooling import pooled, pooled_shape, pooling_window
@@ -27,7 +29,13 @@ def _parameters(check: Arguments, window: Window, count_include_pad: Any, diviso
     }
 
 
-@operator(reference=reference.avg_pool2d_input, variants=[Variant("direct", cpu.avg_pool_input)])
+@operator(
+    reference=reference.avg_pool2d_input,
+    variants=[
+        Variant("direct", cpu.avg_pool_input),
+        Variant("cuda", cuda.avg_pool_input, refuses=too_far, device="cuda"),
+    ],
+)
 def avg_pool2d_input(
     input_shape: Shape,
     grad: Array,
@@ -61,7 +69,7 @@ def avg_pool2d_input(
 
 @operator(
     reference=reference.avg_pool2d,
-    variants=[Variant("direct", cpu.avg_pool)],
+    variants=[Variant("direct", cpu.avg_pool), Variant("cuda", cuda.avg_pool, refuses=too_far, device="cuda")],
     gradients={"x": avg_pool2d_input},
 )
 def avg_pool2d(

@@ -13,6 +13,7 @@ from .arguments import Arguments
 from .case import Case
 from .cpu import pooling as cpu
 from .cpu import pooling_gradient
+from .cuda import pooling as cuda
 from .indices import INDEX, within
 from .layout import Array, Shape, format_of, plane
 from .op import Variant, operator
@@ -68,7 +69,13 @@ def _checked_offsets(
     return shape, offsets.astype(offset_dtype(window), copy=False)
 
 
-@operator(reference=reference.max_pool2d_input, variants=[Variant("direct", pooling_gradient.max_pool_input)])
+@operator(
+    reference=reference.max_pool2d_input,
+    variants=[
+        Variant("direct", pooling_gradient.max_pool_input),
+        Variant("cuda", cuda.max_pool_input, refuses=cuda.too_far, device="cuda"),
+    ],
+)
 def max_pool2d_input(
     input_shape: Shape,
     offsets: Array,
@@ -100,7 +107,13 @@ def max_pool2d_input(
     return Case((shape, offsets, grad), outputs, _parameters(window), maps=(1, 2), algorithm=algorithm)
 
 
-@operator(reference=reference.max_pool2d_indices, variants=[Variant("direct", cpu.max_pool_indices)])
+@operator(
+    reference=reference.max_pool2d_indices,
+    variants=[
+        Variant("direct", cpu.max_pool_indices),
+        Variant("cuda", cuda.max_pool_indices, refuses=cuda.too_far, device="cuda"),
+    ],
+)
 def max_pool2d_indices(
     input_shape: Shape,
     offsets: Array,
@@ -139,7 +152,10 @@ def _reference_indices(x: Array, *, return_indices: bool, **parameters: Any) -> 
 
 @operator(
     reference=_reference_offsets,
-    variants=[Variant("direct", cpu.max_pool_offsets)],
+    variants=[
+        Variant("direct", cpu.max_pool_offsets),
+        Variant("cuda", cuda.max_pool_offsets, refuses=cuda.too_far, device="cuda"),
+    ],
     gradients={"x": max_pool2d_input},
 )
 def max_pool2d_offsets(
@@ -166,7 +182,11 @@ def max_pool2d_offsets(
     return Case((x,), outputs, _parameters(window) | {"output_size": shape[2:]}, maps=(0,), algorithm=algorithm)
 
 
-@operator(reference=_reference_indices, variants=[Variant("direct", cpu.max_pool)], gradients={"x": max_pool2d_input})
+@operator(
+    reference=_reference_indices,
+    variants=[Variant("direct", cpu.max_pool), Variant("cuda", cuda.max_pool, refuses=cuda.too_far, device="cuda")],
+    gradients={"x": max_pool2d_input},
+)
 def max_pool2d(
     x: Array,
     kernel_size: Any,
