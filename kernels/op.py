@@ -229,7 +229,7 @@ def same_memory(out: Array, argument: Any) -> bool:
 
 def overlaps(out: Array, argument: Any) -> bool:
     """True unless it is quickly shown that the two share no memory."""
-    if not is_array(argument):
+    if not is_array(argument) or on_device(argument) != on_device(out):
         return False
     if on_device(out):
         return may_share_memory(out, argument)

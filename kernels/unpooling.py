@@ -6,8 +6,10 @@ from . import reference
 from .arguments import LIMIT, Arguments
 from .case import Case
 from .cpu import max_unpooling, unpooling
+from .cuda import unpooling as cuda
 from .indices import INDEX, within
 from .layout import Array, Shape, channels_last, format_of, plane
+from .namespace import on_device
 from .op import Variant, operator
 from .pooling import pooling_window
 from .window import Pair
@@ -19,7 +21,7 @@ def _checked_indices(check: Arguments, indices: Any, shape: Shape, size: Pair) -
     if indices.dtype != INDEX:
         within(check, "indices", indices, pixels)  # before a large uint64 would turn negative
     indices = channels_last(indices.astype(INDEX, copy=False))
-    found = max_unpooling.survey(indices, size)
+    found = (cuda if on_device(indices) else max_unpooling).survey(indices, size)
     within(check, "indices", found[..., :2], pixels)
     return indices, found
 
@@ -32,7 +34,13 @@ def _reference_max_unpool_input(grad: Array, indices: Array, found: Array) -> Ar
     return reference.max_unpool2d_input(grad, indices)
 
 
-@operator(reference=_reference_max_unpool_input, variants=[Variant("direct", max_unpooling.max_unpool_input)])
+@operator(
+    reference=_reference_max_unpool_input,
+    variants=[
+        Variant("direct", max_unpooling.max_unpool_input),
+        Variant("cuda", cuda.max_unpool_input, refuses=cuda.planes_too_large, device="cuda"),
+    ],
+)
 def max_unpool2d_input(grad: Array, indices: Array, *, algorithm: str = "auto") -> Case:
     """dx[n,c,i,j] = grad[n, c, indices[n,c,i,j]] where that pixel kept x[n,c,i,j], 0 where a later one overwrote it.
 
@@ -53,7 +61,10 @@ def max_unpool2d_input(grad: Array, indices: Array, *, algorithm: str = "auto") 
 
 @operator(
     reference=_reference_max_unpool,
-    variants=[Variant("direct", max_unpooling.max_unpool)],
+    variants=[
+        Variant("direct", max_unpooling.max_unpool),
+        Variant("cuda", cuda.max_unpool, refuses=cuda.planes_too_large, device="cuda"),
+    ],
     gradients={"x": max_unpool2d_input},
 )
 def max_unpool2d(
@@ -109,7 +120,10 @@ def max_unpool2d(
     return Case((x, indices, found), outputs, {"output_size": size}, maps=(0, 1), algorithm=algorithm)
 
 
-@operator(reference=reference.unpool2d_input, variants=[Variant("direct", unpooling.unpool_input)])
+@operator(
+    reference=reference.unpool2d_input,
+    variants=[Variant("direct", unpooling.unpool_input), Variant("cuda", cuda.unpool_input, device="cuda")],
+)
 def unpool2d_input(grad: Array, kernel_size: Any, *, algorithm: str = "auto") -> Case:
     """dx[n,c,i,j] = grad[n, c, i kh, j kw].
 
@@ -128,7 +142,11 @@ def unpool2d_input(grad: Array, kernel_size: Any, *, algorithm: str = "auto") ->
     return Case((grad,), outputs, {"kernel_size": kernel}, maps=(0,), algorithm=algorithm)
 
 
-@operator(reference=reference.unpool2d, variants=[Variant("direct", unpooling.unpool)], gradients={"x": unpool2d_input})
+@operator(
+    reference=reference.unpool2d,
+    variants=[Variant("direct", unpooling.unpool), Variant("cuda", cuda.unpool, device="cuda")],
+    gradients={"x": unpool2d_input},
+)
 def unpool2d(x: Array, kernel_size: Any, *, algorithm: str = "auto") -> Case:
     """y[n, c, i kh, j kw] = x[n,c,i,j], and 0 elsewhere.
 
