@@ -10,6 +10,7 @@ from . import reference
 from .arguments import LIMIT, Arguments
 from .case import Case, Output
 from .cpu import resampling as cpu
+from .cuda import resampling as cuda
 from .layout import Array, Shape, format_of, plane
 from .op import Variant, operator
 from .window import Pair
@@ -78,7 +79,13 @@ def _case(like: Array, arguments: tuple[Any, ...], shape: Shape, parameters: dic
     return Case(arguments, (output,), parameters, maps=maps, flops=operations * pixels, algorithm=algorithm)
 
 
-@operator(reference=reference.interpolate_input, variants=[Variant("separable", cpu.interpolate_input)])
+@operator(
+    reference=reference.interpolate_input,
+    variants=[
+        Variant("separable", cpu.interpolate_input),
+        Variant("cuda", cuda.interpolate_input, refuses=cuda.too_many, device="cuda"),
+    ],
+)
 def interpolate_input(
     input_shape: Shape,
     grad: Array,
@@ -114,7 +121,10 @@ def interpolate_input(
 
 @operator(
     reference=reference.interpolate,
-    variants=[Variant("separable", cpu.interpolate)],
+    variants=[
+        Variant("separable", cpu.interpolate),
+        Variant("cuda", cuda.interpolate, refuses=cuda.too_many, device="cuda"),
+    ],
     gradients={"x": interpolate_input},
 )
 def interpolate(
