@@ -1,4 +1,4 @@
-"""Optimisers' steps, wherever the arrays lie: compiled kernels (`cpu/update.py`), or the same rules on whole arrays.
+"""Optimisers' steps, wherever the arrays lie: kernels (`cpu/update.py`, `cuda/update.py`), or the same on whole arrays.
 
 A rule says what becomes of one weight w and its states, from its gradient g and the constants of the step.
 """
@@ -13,6 +13,7 @@ import numpy as np
 from .capture import uploaded
 from .cpu.update import CONSTANTS
 from .cpu.update import update as compiled
+from .cuda import update as cuda
 from .layout import Array
 from .namespace import namespace, on_device
 
@@ -26,7 +27,7 @@ def update(rule: str, rows: Sequence[tuple[Array, ...]], constants: Constants) -
     constants: for each what gives those of its rule for this step, or in a graph, before each launch, for the next.
     """
     if rows and on_device(rows[0][0]):
-        plain(rule, rows, constants)
+        cuda.update(rule, rows, constants)
     else:
         compiled(rule, rows, [each() for each in constants])
 
