@@ -7,6 +7,8 @@ from .arguments import Arguments
 from .case import Case, Output
 from .cpu import dice
 from .cpu import loss as cpu
+from .cuda import dice as cuda_dice
+from .cuda import loss as cuda
 from .layout import Array, format_of
 from .namespace import host, readable
 from .op import Variant, operator
@@ -57,7 +59,13 @@ class _Labelled:
         )
 
 
-@operator(reference=reference.nll_loss_input, variants=[Variant("direct", cpu.nll_loss_input)])
+@operator(
+    reference=reference.nll_loss_input,
+    variants=[
+        Variant("direct", cpu.nll_loss_input),
+        Variant("cuda", cuda.nll_loss_input, device="cuda", refuses=cuda.refuses),
+    ],
+)
 def nll_loss_input(
     log_probabilities: Array,
     labels: Array,
@@ -84,7 +92,7 @@ def nll_loss_input(
 
 @operator(
     reference=reference.nll_loss,
-    variants=[Variant("direct", cpu.nll_loss)],
+    variants=[Variant("direct", cpu.nll_loss), Variant("cuda", cuda.nll_loss, device="cuda", refuses=cuda.refuses)],
     gradients={"log_probabilities": nll_loss_input},
 )
 def nll_loss(
@@ -112,7 +120,13 @@ def nll_loss(
     return checked.case(checked.weighted(weight, reduction), gradient=False, flops=0, algorithm=algorithm)
 
 
-@operator(reference=reference.cross_entropy_input, variants=[Variant("direct", cpu.cross_entropy_input)])
+@operator(
+    reference=reference.cross_entropy_input,
+    variants=[
+        Variant("direct", cpu.cross_entropy_input),
+        Variant("cuda", cuda.cross_entropy_input, device="cuda", refuses=cuda.refuses),
+    ],
+)
 def cross_entropy_input(
     logits: Array,
     labels: Array,
@@ -142,7 +156,10 @@ def cross_entropy_input(
 
 @operator(
     reference=reference.cross_entropy,
-    variants=[Variant("direct", cpu.cross_entropy)],
+    variants=[
+        Variant("direct", cpu.cross_entropy),
+        Variant("cuda", cuda.cross_entropy, device="cuda", refuses=cuda.refuses),
+    ],
     gradients={"logits": cross_entropy_input},
 )
 def cross_entropy(
@@ -191,7 +208,13 @@ def _overlapping(
     return checked.case(gradient=gradient, flops=12 if gradient else 6, algorithm=algorithm)
 
 
-@operator(reference=reference.dice_loss_input, variants=[Variant("direct", dice.dice_loss_input)])
+@operator(
+    reference=reference.dice_loss_input,
+    variants=[
+        Variant("direct", dice.dice_loss_input),
+        Variant("cuda", cuda_dice.dice_loss_input, device="cuda", refuses=cuda_dice.refuses),
+    ],
+)
 def dice_loss_input(
     logits: Array,
     labels: Array,
@@ -218,7 +241,10 @@ def dice_loss_input(
 
 @operator(
     reference=reference.dice_loss,
-    variants=[Variant("direct", dice.dice_loss)],
+    variants=[
+        Variant("direct", dice.dice_loss),
+        Variant("cuda", cuda_dice.dice_loss, device="cuda", refuses=cuda_dice.refuses),
+    ],
     gradients={"logits": dice_loss_input},
 )
 def dice_loss(

@@ -6,6 +6,7 @@ from . import reference
 from .arguments import Arguments
 from .case import Case, Output
 from .cpu import softmax as cpu
+from .cuda import normalization as cuda
 from .layout import Array, format_of
 from .op import Variant, operator
 from .planes import planes
@@ -28,7 +29,13 @@ def _per_pixel(check: Arguments, flops: int, algorithm: str, **values: Any) -> C
     return Case(tuple(maps), (output,), maps=tuple(range(len(maps))), flops=flops, algorithm=algorithm)
 
 
-@operator(reference=reference.softmax_input, variants=[Variant("direct", cpu.softmax_input)])
+@operator(
+    reference=reference.softmax_input,
+    variants=[
+        Variant("direct", cpu.softmax_input),
+        Variant("cuda", cuda.softmax_input, device="cuda", refuses=cuda.refuses_two),
+    ],
+)
 def softmax_input(y: Array, grad: Array, *, algorithm: str = "auto") -> Case:
     """dx[n,k,...] = y[n,k,...] (grad[n,k,...] - sum over l of y[n,l,...] grad[n,l,...]).
 
@@ -43,7 +50,7 @@ def softmax_input(y: Array, grad: Array, *, algorithm: str = "auto") -> Case:
 
 @operator(
     reference=reference.softmax,
-    variants=[Variant("direct", cpu.softmax)],
+    variants=[Variant("direct", cpu.softmax), Variant("cuda", cuda.softmax, device="cuda", refuses=cuda.refuses_one)],
     gradients={"x": softmax_input},
 )
 def softmax(x: Array, *, algorithm: str = "auto") -> Case:
@@ -67,7 +74,13 @@ def softmax(x: Array, *, algorithm: str = "auto") -> Case:
     return _per_pixel(Arguments("softmax"), 4, algorithm, x=x)
 
 
-@operator(reference=reference.log_softmax_input, variants=[Variant("direct", cpu.log_softmax_input)])
+@operator(
+    reference=reference.log_softmax_input,
+    variants=[
+        Variant("direct", cpu.log_softmax_input),
+        Variant("cuda", cuda.log_softmax_input, device="cuda", refuses=cuda.refuses_two),
+    ],
+)
 def log_softmax_input(y: Array, grad: Array, *, algorithm: str = "auto") -> Case:
     """dx[n,k,...] = grad[n,k,...] - exp(y[n,k,...]) sum over l of grad[n,l,...].
 
@@ -82,7 +95,10 @@ def log_softmax_input(y: Array, grad: Array, *, algorithm: str = "auto") -> Case
 
 @operator(
     reference=reference.log_softmax,
-    variants=[Variant("direct", cpu.log_softmax)],
+    variants=[
+        Variant("direct", cpu.log_softmax),
+        Variant("cuda", cuda.log_softmax, device="cuda", refuses=cuda.refuses_one),
+    ],
     gradients={"x": log_softmax_input},
 )
 def log_softmax(x: Array, *, algorithm: str = "auto") -> Case:

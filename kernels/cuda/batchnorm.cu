@@ -65,7 +65,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) moments(MATRIX, 
 }
 
 // The statistics of a channel, and the constants of `affine`: what the mean loses when it is rounded goes into the last.
-extern "C" __global__ void __launch_bounds__(FINISHERS) statistics(
+extern "C" __global__ void __launch_bounds__(FINISHERS, 1) statistics(
     const double* partial, int parts, int width, int channels, const Number* x, double count, const Number* weight,
     const Number* bias, double eps, Number* mean, Number* variance, Number* constants
 ) {
@@ -143,7 +143,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) products(
 
 // dweight and dbias of a channel, and the constants of `gradient`: dx = a grad + b (x - mean) + c. `offset` is that of the
 // true mean from the rounded one; constants is null where the statistics are given.
-extern "C" __global__ void __launch_bounds__(FINISHERS) slopes(
+extern "C" __global__ void __launch_bounds__(FINISHERS, 1) slopes(
     const double* partial, int parts, int width, int channels, double count, const Number* variance,
     const Number* weight, double eps, Number* dweight, Number* dbias, Number* constants
 ) {

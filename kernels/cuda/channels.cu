@@ -69,7 +69,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) bias_relu_input_
     over_plane<2, true>(MATRIX_GIVEN, from, MAP_GIVEN(dx), term, partial, planes, pieces);
 }
 
-extern "C" __global__ void __launch_bounds__(FINISHERS) finish(
+extern "C" __global__ void __launch_bounds__(FINISHERS, 1) finish(
     const double* partial, int parts, int width, int channels, Number* sums
 ) {
     int c;

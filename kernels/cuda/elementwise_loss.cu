@@ -84,7 +84,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) losses(MATRIX, I
 }
 
 // count: what the sum is divided by.
-extern "C" __global__ void __launch_bounds__(FINISHERS) finish(
+extern "C" __global__ void __launch_bounds__(FINISHERS, 1) finish(
     const double* partial, int parts, int width, int channels, double count, Number* loss
 ) {
     int c;

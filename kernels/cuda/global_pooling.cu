@@ -21,7 +21,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) plane_sums(MATRI
     sums_of_rows<1>(matrix, term, partial, blockIdx.x);
 }
 
-extern "C" __global__ void __launch_bounds__(FINISHERS) average(
+extern "C" __global__ void __launch_bounds__(FINISHERS, 1) average(
     const double* partial, int parts, int width, int channels, double pixels, Number* y
 ) {
     int c;
@@ -104,7 +104,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, RESIDENT) plane_winners(
 }
 
 // indices: null where nobody asks for them.
-extern "C" __global__ void __launch_bounds__(FINISHERS) largest(
+extern "C" __global__ void __launch_bounds__(FINISHERS, 1) largest(
     const Number* values, int parts, int width, int channels, const i64* places, Number* y, i64* indices
 ) {
     const Owner own = owner(channels);

@@ -83,27 +83,27 @@ def matrix(*maps: Array, images: bool = False) -> Matrix:
     """
     x = maps[0]
     n, channels, h, w = x.shape
-    steps = [tuple(each.strides[axis] // each.itemsize for axis in (0, 2, 3)) for each in maps]
-    sizes, merged = _merged((1 if images else n, h, w), steps)
+    steps = [steps_of(each) for each in maps]
+    sizes, joined = merged((1 if images else n, h, w), steps)
     wide = max(each.itemsize for each in maps)
     flat = sizes[0] == sizes[1] == 1
     pixels = sizes[0] * sizes[1] * sizes[2]
     if pixels == 1:
-        merged = [(0, 0, channels)] * len(maps)
+        joined = [(0, 0, channels)] * len(maps)
     apart = [step[0] for step in steps if images and n > 1]  # vectors must begin in every image
-    if flat and all(step[2] == channels for step in merged):
+    if flat and all(step[2] == channels for step in joined):
         lanes = _lanes(maps, wide, apart)
         fold = lanes // gcd(channels, lanes)
         width, total = fold * channels, pixels * channels
         rows, rest = divmod(total, width)
-        merged = [(0, 0, width)] * len(maps)
+        joined = [(0, 0, width)] * len(maps)
     else:
-        steps_of_rows = [step for each in merged for step, size in zip(each, sizes, strict=True) if size > 1]
+        steps_of_rows = [step for each in joined for step, size in zip(each, sizes, strict=True) if size > 1]
         lanes = _lanes(maps, wide, [channels, *steps_of_rows, *apart])
         width, rows, rest = channels, pixels, 0
     if images:
-        merged = [(step[0], *each[1:]) for step, each in zip(steps, merged, strict=True)]
-    return Matrix(x.dtype, rows, rest, width, channels, sizes[1:], tuple(merged), lanes, flat)
+        joined = [(step[0], *each[1:]) for step, each in zip(steps, joined, strict=True)]
+    return Matrix(x.dtype, rows, rest, width, channels, sizes[1:], tuple(joined), lanes, flat)
 
 
 def plane(*maps: Array) -> Matrix:
@@ -124,7 +124,13 @@ def _lanes(maps: Sequence[Array], wide: int, steps: Sequence[int]) -> int:
     return lanes
 
 
-def _merged(shape: tuple[int, int, int], steps: Sequence[tuple[int, ...]]) -> tuple[Any, list[Any]]:
+def steps_of(x: Array) -> Steps:
+    """Elements from one image, row and pixel to the next."""
+    n, h, w = (x.strides[axis] // x.itemsize for axis in (0, 2, 3))
+    return n, h, w
+
+
+def merged(shape: tuple[int, int, int], steps: Sequence[tuple[int, ...]]) -> tuple[Any, list[Any]]:
     """The shape and the steps of pixels, three axes, of which those that all maps step through alike are made one."""
     sizes: list[int] = []
     apart: list[list[int]] = [[] for _ in steps]

@@ -1,0 +1,92 @@
+"""What the kernels of pixels.cuh are told: how the classes of a pixel are shared among threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..layout import Array
+from .matrix import NUMBERS, PIXELS, Steps, merged, steps_of
+from .module import kernel
+
+FEW = 32  # classes that one thread holds, at most
+WARP = 32
+COLUMN = 16  # threads that share the classes of a pixel of dense planes
+HELD = 64  # words of registers for the classes of a thread, at most
+STAGE = 36 * 1024  # bytes of shared memory through which pixels come and go: six blocks at once
+
+
+def too_many(*maps: Array, inputs: int = 1) -> str | None:
+    """The refusal of more classes than the registers hold, or of more pixels than are counted."""
+    x = maps[0]
+    classes, group = x.shape[1], COLUMN if x.ndim == 3 else WARP
+    most = HELD * 4 // (x.itemsize * inputs) * group
+    if classes > most:
+        return f"it takes at most {most} channels, and there are {classes}"
+    few = x.size // max(1, classes) < PIXELS
+    return None if few else "it counts fewer than 2**32 pixels"
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Some maps, (N, C, H, W) channels-last or (N, C, P) of dense planes, as the kernels see them."""
+
+    dtype: np.dtype
+    images: int
+    rows: int
+    classes: int
+    size: tuple[int, int]
+    steps: tuple[Steps, ...]
+    planes: bool
+    flat: int
+
+    @property
+    def group(self) -> int:
+        """Threads that share a pixel."""
+        return 1 if self.classes <= FEW else COLUMN if self.planes else WARP
+
+    @property
+    def together(self) -> int:
+        """Pixels of a block."""
+        if self.group > 1:
+            return WARP if self.planes else 256 // WARP
+        return 256 if 256 * (self.classes | 1) * self.dtype.itemsize <= STAGE else 128
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Threads of a block."""
+        return (self.group, self.together) if self.group == WARP else (self.together, self.group)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks for all pixels, or for the pixels of a plane."""
+        return -(-self.rows // self.together)
+
+    @property
+    def defines(self) -> dict[str, Any]:
+        """What the kernels are compiled for."""
+        numbers = {"CLASSES": self.classes, "GROUP": self.group, "PIXELS": self.together}
+        return {"NUMBER": NUMBERS[self.dtype], "PLANES": int(self.planes), "FLAT": self.flat, **numbers}
+
+    def start(self, source: str, name: str, maps: Sequence[Array], *more: Any, blocks: int, **defines: Any) -> None:
+        """Start a kernel with so many blocks."""
+        given = [each for x, steps in zip(maps, self.steps, strict=True) for each in (x, *map(np.int64, steps))]
+        sizes = map(np.int32, (0, self.classes, self.classes, *self.size))
+        function = kernel(source, name, **self.defines, **defines)
+        function(blocks, self.block, np.int64(self.rows), *sizes, *given, *more)
+
+
+def pixels(*maps: Array) -> Pixels:
+    """Maps of one shape, as the kernels see them."""
+    x = maps[0]
+    if x.ndim == 3:
+        steps = tuple((*(step // each.itemsize for step in each.strides[:2]), 1) for each in maps)
+        return Pixels(x.dtype, x.shape[0], x.shape[2], x.shape[1], (1, 1), steps, True, 1)
+    n, classes, h, w = x.shape
+    sizes, steps = merged((n, h, w), [steps_of(each) for each in maps])
+    flat = int(sizes[:2] == (1, 1))
+    dense = flat and all(step[2] == classes or sizes[2] == 1 for step in steps)
+    return Pixels(x.dtype, 1, n * h * w, classes, sizes[1:], tuple(steps), False, flat + dense)
