@@ -54,6 +54,9 @@ FUNCTIONS = {
     "(float)exp((double)x)": (np.exp, 1e-7),
     "(float)(log(fabs((double)x)) / 3.0)": (lambda x: np.log(np.abs(x)) / 3, 1e-7),
     "(float)pow(fabs((double)x), 2.5)": (lambda x: np.abs(x) ** 2.5, 1e-7),
+    "(float)log1p(exp((double)-x))": (lambda x: np.log1p(np.exp(-x)), 1e-7),
+    "(float)tanh((double)x)": (np.tanh, 1e-7),
+    "(float)(1 / (1 + (double)x * x))": (lambda x: 1 / (1 + x * x), 1e-7),
     "(float)sqrt((double)x * x + 1)": (lambda x: np.sqrt(x * x + 1), 1e-7),
     "(float)erf((double)x)": (np.vectorize(math.erf, otypes=[np.float64]), 1e-7),
     "fmodf(x, 0.3f)": (lambda x: np.fmod(x, np.float64(np.float32(0.3))), 1e-6),
@@ -64,7 +67,8 @@ FUNCTIONS = {
 }
 
 
-def test_functions():
+@pytest.mark.parametrize("options", [(), ("-ftz=true",)])  # CuPy asks for the second
+def test_functions(options):
     x = random(2000) * 3
     lines = "".join(f"y[{place} * 2000 + i] = {call};" for place, call in enumerate(FUNCTIONS))
     y = np.empty((len(FUNCTIONS), 2000), np.float32)
@@ -74,7 +78,7 @@ def test_functions():
         float x = values[i];
         {lines}
     }}"""
-    run(source, (16,), (128,), x, y)
+    run(source, (16,), (128,), x, y, options=options)
     for (call, (function, tolerance)), result in zip(FUNCTIONS.items(), y, strict=True):
         np.testing.assert_allclose(result, function(x.astype(np.float64)), tolerance, 1e-6, err_msg=call)
 
@@ -242,7 +246,7 @@ def test_threads_part_and_meet():
 
 
 def test_loops_of_other_lengths_meet_at_a_shuffle():
-    x, y = np.random.default_rng(0).integers(0, 9, 512).astype(np.int32), np.empty(512, np.int32)
+    x, y = np.random.default_rng(0).integers(1, 9, 512).astype(np.int32), np.empty(512, np.int32)
     source = """kernel(const int* x, int* y) {
         int i = blockIdx.x * 128 + threadIdx.x, sum = 0;
         _Pragma("unroll 1") for (int j = 0; j < x[i]; j++) sum += x[(i + j) % 512];
@@ -453,8 +457,9 @@ def tensor_float(x):
     return ((np.asarray(x, np.float32).view(np.uint32) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
 
 
+@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
 @pytest.mark.parametrize("whole", [True, False])
-def test_matrix_products(whole):
+def test_matrix_products(whole, arch):
     a, b, c = random(16, 8), random(8, 8, seed=1), random(16, 8, seed=2)
     if whole:
         a, b, c = (np.rint(10 * each).astype(np.float32) for each in (a, b, c))
@@ -474,7 +479,7 @@ def test_matrix_products(whole):
         y[(g + 8) * 8 + 2 * t + 1] = d[3];
     }"""
     )
-    run(source, (1,), (32,), a, b, c, y)
+    run(source, (1,), (32,), a, b, c, y, arch=arch)
     expected = tensor_float(a).astype(np.float64) @ tensor_float(b) + c
     np.testing.assert_array_equal(y, expected.astype(np.float32))
 
@@ -736,3 +741,43 @@ def test_sectors_of_global_memory(stride, offset, sectors):
     read = run(source, (1,), (64,), x, y, np.int32(stride), np.int32(offset)).of("global", "read")
     assert (read.warps, read.used) == (2, 2 * sectors)
     assert read.bytes == (64 * 4 if stride else 8) and read.ideal == (8 if stride else 2)
+
+
+GLOBAL_RACES = {
+    "its own": ("y[i] = 1; y[i] += 2;", False),
+    "another thread's": ("y[i] = 1; y[i ^ 64] += 2;", True),
+    "another block's": ("y[i ^ 128] = 1; z[i] = y[i];", True),
+    "what another block writes later": ("z[i] = y[n - 1 - i]; __syncthreads(); y[i] = 1;", True),
+    "what all have read": ("z[i] = y[5]; y[i] = 1;", True),
+    "behind a barrier": ("y[i] = 1; __syncthreads(); z[i] = y[i ^ 64];", False),
+    "two blocks write": ("y[i % 128] = i;", True),
+    "two threads write": ("y[i / 2] = i;", True),
+    "two write the same": ("y[i / 2] = 3;", False),
+    "two blocks write the same": ("y[0] = 3;", False),
+    "atomics": ("atomicAdd(y, i);", False),
+    "with a fence": ("y[i ^ 128] = 1; __threadfence(); z[i] = y[i];", False),
+    "vectors": ("((int4*)y)[i % 64] = make_int4(i, i, i, i);", True),
+    "parts of vectors": ("if (i % 4 == 0) *(int4*)(y + i) = make_int4(1, 2, 3, 4); else z[i] = 5;", False),
+    "a part of a vector": ("if (i % 4 == 0) *(int4*)(y + i) = make_int4(1, 2, 3, 4); y[i ^ 128] = 5;", True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", GLOBAL_RACES)
+def test_races_in_global_memory(name):
+    body, wrong = GLOBAL_RACES[name]
+    source = (
+        f"kernel(volatile int* v, int* z, int n) {{ int* y = (int*)v; int i = blockIdx.x * 128 + threadIdx.x; {body} }}"
+    )
+    y, z = np.zeros((2, 256), np.int32)
+    if wrong:
+        with pytest.raises(RaceFault, match="global memory"):
+            run(source, (2,), (128,), y, z, np.int32(256))
+    else:
+        run(source, (2,), (128,), y, z, np.int32(256))
+
+
+def test_constant_loads_of_what_is_written():
+    source = "kernel(const int* x, int* y) { int i = threadIdx.x; y[i] = 1; __syncthreads(); y[i] = __ldg(x + i); }"
+    y = np.zeros(64, np.int32)
+    with pytest.raises(RaceFault, match="as constant"):
+        run(source, (1,), (64,), y, y)

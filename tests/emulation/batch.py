@@ -28,6 +28,7 @@ from .ptx import (
     Variable,
 )
 from .races import Races
+from .sharing import Sharing
 from .subnormals import suspicious
 
 WARP = 32
@@ -113,6 +114,7 @@ class Batch:
         }
         self.spaces["const"] = self.spaces["global"]
         self.races = Races(self, grain(entry))
+        self.sharing = Sharing(self)
         self.copies = Copies(self)
         self.traffic = Traffic(self.count)
         self._specials()
@@ -160,6 +162,7 @@ class Batch:
             self.special[f"%nctaid.{axis}"][:] = size
         self.spaces["shared"].data.fill(0xFF)
         self.spaces["local"].data.fill(0xFF)
+        self.sharing.place(number)
         self.races.begin()
         self.copies.begin()
         return self.exists & (number < x * y * z)
@@ -173,6 +176,8 @@ class Batch:
         """Threads read."""
         if space.name == "shared":
             self.races.reads(index, lanes, size, at)
+        elif space.name == "global":
+            self.sharing.reads(index, lanes, size, at)
         self.observe("read", space, index, lanes, size, at)
 
     def observe_write(
@@ -181,6 +186,8 @@ class Batch:
         """Threads write, and have not written yet."""
         if space.name == "shared":
             self.races.writes(index, lanes, size, at, values)
+        elif space.name == "global":
+            self.sharing.writes(index, lanes, size, at, values)
         self.observe("write", space, index, lanes, size, at)
 
     def observe_atomic(self, space: Space, index: np.ndarray, lanes: Lanes, size: int, at: Instruction) -> None:

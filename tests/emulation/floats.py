@@ -10,7 +10,18 @@ import numpy as np
 from .arithmetic import simple, ufunc
 from .batch import Batch, Lanes, Step, Where, instruction
 from .ptx import Instruction, Register
-from .rounding import any_subnormal, directed64, flush, fma32, fma64, odd_sum, to_float32, two_product, two_sum
+from .rounding import (
+    any_subnormal,
+    directed64,
+    flush,
+    fma32,
+    fma64,
+    odd_sum,
+    rounded_once,
+    to_float32,
+    two_product,
+    two_sum,
+)
 
 MODES = ("rn", "rz", "rm", "rp")
 
@@ -108,10 +119,10 @@ def fast_fma(batch: Batch, at: Instruction) -> Step:
         np.add(room, third, out=room)
         np.bitwise_and(room.view(np.uint64), np.uint64((1 << 29) - 1), out=bits)
         np.equal(bits, np.uint64(1 << 28), out=halves)
-        if halves.any():
-            np.copyto(target, fma32(first, second, third), where=where)
-        else:
-            np.copyto(target, room, where=where, casting="same_kind")
+        again = rounded_once(halves, first, second, third) if halves.any() else None
+        np.copyto(target, room, where=where, casting="same_kind")
+        if again is not None:
+            target[halves & where] = again if where is True else again[where[halves]]
 
     return step
 
@@ -139,8 +150,8 @@ def flushing(
 def finish(batch: Batch, at: Instruction, function: Any) -> Step:
     """A step with the flushing and saturation that the instruction asks for."""
     kind = at.parts[-1]
+    flushes = "ftz" in at.parts and kind == "f32"  # rcp.approx.ftz.f64: float64 has no subnormals worth a step
     if "sat" in at.parts:
-        flushes = "ftz" in at.parts
 
         def whole(*sources: Any) -> Any:
             result = function(*(flush(source) if flushes else source for source in sources))
@@ -148,7 +159,7 @@ def finish(batch: Batch, at: Instruction, function: Any) -> Step:
 
         return simple(batch, at, whole, kind)
     plain = ufunc(batch, at, function, kind) if isinstance(function, np.ufunc) else simple(batch, at, function, kind)
-    return flushing(batch, at, plain, function, batch.target(at.operands[0], kind)) if "ftz" in at.parts else plain
+    return flushing(batch, at, plain, function, batch.target(at.operands[0], kind)) if flushes else plain
 
 
 def saturated(values: Any) -> Any:

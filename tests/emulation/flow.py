@@ -234,6 +234,7 @@ class Program:
             else:
                 del self.waiting[number]
         batch.races.barrier(free)
+        batch.sharing.barrier(free)
 
     def reduce(self, at: Instruction, mask: np.ndarray) -> None:
         """bar.red.popc/and/or d, a, p: how many, all or any of the threads of a block say yes."""

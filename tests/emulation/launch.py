@@ -96,6 +96,7 @@ class Function:
         ):
             parameters[place : place + len(value)] = np.frombuffer(value, np.uint8)
         counts = batch.traffic.counts = Counts()
+        batch.sharing.launch()
         with np.errstate(all="ignore"):
             for first in range(0, total, blocks):
                 program.run(batch.place(first, grid))

@@ -38,13 +38,19 @@ class Allocations:
         self.sizes.pop(address, None)
         self._sorted = None
 
+    def spans(self) -> tuple[np.ndarray, np.ndarray]:
+        """Where they start, in order, and where they end."""
+        while (result := self._sorted) is None:
+            sizes = self.sizes.copy()  # a collection of garbage may free arrays at any time
+            starts = np.array(sorted(sizes), dtype=np.uint64)
+            ends = starts + np.array([sizes[int(start)] for start in starts], dtype=np.uint64)
+            if sizes == self.sizes:
+                self._sorted = starts, ends
+        return result
+
     def inside(self, addresses: np.ndarray, size: int) -> np.ndarray | None:
         """Which of the accesses lie in one array each; None if all do."""
-        if self._sorted is None:
-            starts = np.array(sorted(self.sizes), dtype=np.uint64)
-            ends = starts + np.array([self.sizes[int(start)] for start in starts], dtype=np.uint64)
-            self._sorted = starts, ends
-        starts, ends = self._sorted
+        starts, ends = self.spans()
         low, high = addresses.min(), addresses.max()
         at = int(np.searchsorted(starts, low, "right")) - 1
         if at >= 0 and high + np.uint64(size) <= ends[at]:
@@ -122,14 +128,13 @@ class Global(Space):
         return allocations.inside(addresses, size)
 
     def outside(self, address: int, size: int) -> str:
-        near = [start for start in allocations.sizes if start <= address]
-        if not near:
+        starts, ends = (places.tolist() for places in allocations.spans())
+        before = [number for number, start in enumerate(starts) if start <= address]
+        if not before:
             return f"{size} bytes at {address:#x} lie in no array"
-        start = max(near)
-        return (
-            f"{size} bytes at {address:#x} lie in no array: "
-            f"{address - start} bytes after the start of one that has {allocations.sizes[start]} bytes"
-        )
+        start, end = starts[before[-1]], ends[before[-1]]
+        after = f"{address - start} bytes after the start of one that has {end - start} bytes"
+        return f"{size} bytes at {address:#x} lie in no array: {after}"
 
     def bytes(self, addresses: np.ndarray, lanes: np.ndarray | None) -> np.ndarray:
         return addresses.astype(np.int64) - BASE

@@ -89,7 +89,7 @@ def _folder() -> Path:
 
 def compile_ptx(source: str, options: Sequence[str] = (), arch: str = "sm_80") -> str:
     """The PTX of a CUDA source, from the disk where the same text, headers and options were compiled before."""
-    options = (f"--gpu-architecture={arch}", *options)
+    options = (f"--gpu-architecture={arch.replace('sm', 'compute')}", *options)  # PTX is all that is wanted
     folders = [Path(option[2:]) for option in options if option.startswith("-I")]
     major, minor = ctypes.c_int(), ctypes.c_int()
     _check(library().nvrtcVersion(ctypes.byref(major), ctypes.byref(minor)))

@@ -60,13 +60,18 @@ def fma32(first: Any, second: Any, third: Any, mode: str = "rn") -> Any:
     product = np.multiply(first, second, dtype=np.float64)
     if mode != "rn":
         return to_float32(odd_sum(product, np.float64(third)), mode)
-    total = product + third
+    total = np.asarray(product + third)
+    result = np.asarray(total.astype(np.float32))
     halves = (total.view(np.uint64) & BELOW) == HALF
-    result = total.astype(np.float32)
-    if halves.any():  # the sum may have been rounded to what lies between two float32 numbers: round it to odd
-        again = odd_sum(product, np.broadcast_to(np.float64(third), product.shape)).astype(np.float32)
-        result = np.where(halves, again, result)
+    if halves.any():
+        result[halves] = rounded_once(halves, first, second, third)
     return result
+
+
+def rounded_once(some: np.ndarray, first: Any, second: Any, third: Any) -> Any:
+    """first * second + third where the float64 sum, perhaps by rounding, lies between two float32 numbers."""
+    first, second, third = (np.broadcast_to(np.float64(values), some.shape)[some] for values in (first, second, third))
+    return odd_sum(first * second, third).astype(np.float32)
 
 
 def fma64(first: Any, second: Any, third: Any) -> Any:
