@@ -4,7 +4,7 @@ SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c '$(SUITABLE)' 2>/dev/null && echo $(p))))
 BIN = .venv/bin
 
-.PHONY: help demo recipes test test-slow test-pytorch check docs bench report quadrants clean
+.PHONY: help demo recipes test test-slow test-pytorch test-gpu check docs bench bench-gpu report quadrants clean
 .DEFAULT_GOAL := help
 
 help: ## say what the targets do
@@ -42,6 +42,16 @@ test-pytorch: .venv/ready ## compare operators and networks with PyTorch, which 
 	@echo "Comparing every operator and its gradients with PyTorch, networks that go there and back, and how they train."
 	@$(BIN)/python -m pytest -m pytorch tests/test_pytorch*.py
 
+test-gpu: .venv/ready ## test on an NVIDIA GPU what the other tests emulate; then look for races, if compute-sanitizer is there
+	@$(BIN)/python -c "import cupy; cupy.cuda.runtime.getDevice()" || { echo "No GPU answers, or CuPy is not in .venv: $(BIN)/pip install --editable '.[cuda12]'" >&2; exit 1; }
+	@echo "Testing operators and networks on the GPU (kernels are compiled at their first use)."
+	@$(BIN)/python -m pytest -m "not slow" --gpu tests/test_cuda*.py
+	@command -v compute-sanitizer >/dev/null || echo "compute-sanitizer is not on the PATH: accesses and races are not checked."
+	@for tool in $$(command -v compute-sanitizer >/dev/null && echo memcheck racecheck); do \
+		echo "Running every operator and a training step under compute-sanitizer: $$tool."; \
+		compute-sanitizer --tool $$tool --error-exitcode 1 $(BIN)/python -m benchmarks gpu --smoke --alone --output runs/$$tool || exit 1; \
+	done
+
 check: .venv/ready ## lint, check the format, check the types of the installed package
 	@echo "Checking style (ruff)."
 	@$(BIN)/ruff check .
@@ -59,6 +69,10 @@ docs: .venv/ready ## build the API reference from the docstrings: build/docs/ind
 bench: .venv/ready ## time kernels and networks under pytest-benchmark, beside what peers are in .venv (some minutes)
 	@echo "Timing kernels, each result checked first. Leave the machine alone meanwhile."
 	@$(BIN)/python -m pytest benchmarks -q --benchmark-columns=min,median,rounds --benchmark-sort=name
+
+bench-gpu: .venv/ready ## time everything on an NVIDIA GPU, beside PyTorch if that is in .venv, into runs/gpu (some minutes)
+	@echo "Timing on the GPU, each result checked first. Leave the machine alone meanwhile."
+	@$(BIN)/python -m benchmarks gpu
 
 report: .venv/ready ## measure everything and write a report into runs/benchmarks (a quarter of an hour)
 	@echo "Timing everything, each result checked first. Leave the machine alone meanwhile; Ctrl-C keeps what there is."

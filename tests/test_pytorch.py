@@ -112,7 +112,7 @@ def drawn(name, rng, **given):
         if h * w > pixels:
             raise Impossible("the result has fewer pixels than its input")
         arguments["indices"] = np.argsort(rng.random((n, c, pixels)))[:, :, : h * w].reshape(n, c, h, w)
-    return {key: value for key, value in arguments.items() if key not in ("algorithm", "out")}
+    return {key: value for key, value in arguments.items() if key not in ("algorithm", "out", "precision")}
 
 
 def one_image(arguments):
