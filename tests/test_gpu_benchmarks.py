@@ -17,6 +17,8 @@ from benchmarks.device import Gpu
 from benchmarks.gpu_results import Row
 from upconv.kernels import get_precision
 
+pytestmark = pytest.mark.usefixtures("without_kernels")  # which take seconds each
+
 FEW = (
     shapes.Group("networks", "", ()),
     shapes.Group("unet", "", (shapes.LAYERS[0], shapes.UPSAMPLING[0])),
