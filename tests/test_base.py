@@ -146,6 +146,23 @@ def test_taps_of_a_large_window_are_counted_in_more_than_a_byte(rng):
     assert (y.item(), offsets.item()) == (399, x.argmax())
 
 
+@pytest.mark.parametrize("divisor_override", (None, 7))
+def test_averages_are_sums_of_float64(rng, divisor_override):
+    grad = rng.standard_normal((2, 3, 6, 6)).astype(np.float32) * np.float32([1e6, 1, 1e-6])[:, None, None]
+    options = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "divisor_override": divisor_override}
+    known = {"kernel_size": (3, 3), "count_include_pad": True} | options
+    expected = reference.avg_pool2d_input((2, 3, 8, 8), grad, **known)
+    same_bits(by_base("avg_pool2d_input", (2, 3, 8, 8), grad, 3, **options), expected, np.float32)
+    expected = reference.avg_pool2d(grad, output_size=(4, 4), **known)
+    same_bits(by_base("avg_pool2d", grad, 3, **options), expected, np.float32)
+
+
+def test_means_of_planes_and_sums_for_the_bias_are_float64():
+    column = np.float32([1e8, 1, -1e8, 2])
+    assert by_base("global_avg_pool2d", column.reshape(1, 1, 2, 2)).item() == 0.75
+    assert by_base("linear_bias", column[:, None]).item() == 3
+
+
 # Unpooling
 
 
