@@ -109,11 +109,21 @@ def ceilings(gpu: Gpu, found: Found, rounds: int) -> None:
             found.failures.append(f"the ceiling {name}: {type(error).__name__}: {error}")
 
 
+def pytorch() -> tuple[list[Any], list[str]]:
+    """PyTorch, if it is installed and sees the GPU, ready for its best; else why not."""
+    found, missing = peers.installed(("pytorch",))
+    if found and not found[0].torch.cuda.is_available():
+        return [], [f"PyTorch {found[0].VERSION} sees no GPU"]
+    for each in found:
+        each.torch.backends.cudnn.benchmark = True  # it tries its algorithms and takes the fastest
+    return found, missing
+
+
 def run(arguments: argparse.Namespace) -> int:
     gpu = Gpu(smoke=arguments.smoke)
-    found_peers, missing = ([], []) if arguments.alone else peers.installed(("pytorch",))
-    peer = next(iter(found_peers), None)
-    found = Found(environment(found_peers, missing) | gpu.environment(), arguments.smoke)
+    beside, missing = ([], []) if arguments.alone else pytorch()
+    peer = next(iter(beside), None)
+    found = Found(environment(beside, missing) | gpu.environment(), arguments.smoke)
     rounds = 1 if arguments.smoke else arguments.rounds
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)

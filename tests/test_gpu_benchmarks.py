@@ -68,10 +68,11 @@ class Peer:
 
     TITLE, VERSION = "a peer", "1"
     torch = SimpleNamespace(
+        cuda=SimpleNamespace(is_available=lambda: True),
         backends=SimpleNamespace(
             cuda=SimpleNamespace(matmul=SimpleNamespace(allow_tf32="as before")),
             cudnn=SimpleNamespace(allow_tf32="same"),
-        )
+        ),
     )
 
     def __init__(self, gpu):
@@ -101,6 +102,15 @@ def test_a_peer_is_timed_beside_unless_it_is_wrong(gpu, measured, monkeypatch):
         (False, "fp32"),
     }
     assert (Peer.torch.backends.cuda.matmul.allow_tf32, Peer.torch.backends.cudnn.allow_tf32) == ("as before", "same")
+
+
+def test_a_pytorch_that_sees_no_gpu_is_not_asked(gpu, measured, monkeypatch):
+    peer = Peer(gpu)
+    monkeypatch.setattr(peer.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(peers, "installed", lambda names: ([peer], []))
+    status, found = measured("maps", alone=False)
+    assert status == 0 and found["environment"]["not installed"] == "PyTorch 1 sees no GPU"
+    assert all({*row["seconds"]} == {"upconv"} for row in found["rows"])
 
 
 def test_the_l2_holds_no_case_whole(gpu):
