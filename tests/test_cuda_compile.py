@@ -27,7 +27,14 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux" or machine() != "x86_64"
 SOURCES = sorted(path.name for path in module.FOLDER.glob("*.cu"))
 SHARED = {"sm_80": 163 * 1024, "sm_90": 227 * 1024}  # bytes that a block may have
 DECLARED = re.compile(r"__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?(\w+)\s*\(")
-SHAPES = ((2, 3, 9, 10), (2, 8, 6, 8), (1, 64, 12, 12), (2, 33, 7, 5), (1, 128, 8, 8))  # besides those drawn
+TILED, OVERLAPPING = {"kernel_size": 2, "stride": 2}, {"kernel_size": 3, "stride": 1, "padding": 1}
+PLAIN = (  # calls besides those drawn: a shape, and options where an operator has them
+    ((2, 3, 9, 10), {}),
+    ((2, 8, 6, 8), TILED),
+    ((1, 64, 12, 12), OVERLAPPING),
+    ((2, 33, 7, 5), {"kernel_size": 3, "stride": 2, "padding": 1}),
+    ((1, 128, 8, 8), {}),
+)
 
 MOST = {}  # registers of a kernel, "source name": fewer than its threads leave it, where a comment there counts on it
 READ = {"survey"}  # the host looks at what they have written, so they run here too
@@ -45,14 +52,23 @@ class Form:
 
 def calls(name, dtype, draws):
     """Arguments of calls of an operator: plain ones, and `draws` drawn ones, in several memory formats."""
-    for number, shape in enumerate((*SHAPES, *[None] * draws)):
+    for number, (shape, options) in enumerate((*PLAIN, *[(None, {})] * draws)):
+        if name.startswith("max_unpool") and options is TILED:
+            options = options | {"indices": own(shape, np.random.default_rng(number))}
+        plain, rng = shape is not None, np.random.default_rng(number)
         try:
-            arguments = draw(name, np.random.default_rng(number), dtype=dtype, shape=shape, plain=shape is not None)
+            arguments = draw(name, rng, dtype=dtype, shape=shape, plain=plain, **options)
             OPERATORS[name].rule(**arguments)
         except (Impossible, ValueError):  # not a shape that it takes
             continue
         format = ("contiguous", "channels_last", "slice", "spread")[number % 4]
         yield {each: changed(value, lambda x: arranged(x, format)) for each, value in arguments.items()}  # noqa: B023
+
+
+def own(shape, rng):
+    """Indices of max-pooling by 2: each lies in its own block of a plane twice as large."""
+    rows, columns = np.indices(shape)[2:] * 2 + rng.integers(0, 2, (2, *shape))
+    return rows * 2 * shape[3] + columns
 
 
 def steps(dtype):
