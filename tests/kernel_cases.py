@@ -201,8 +201,8 @@ def check_against_reference(name, arguments, results=None):
             several(op.reference(*(changed(each, moved) for each in case.arguments), **case.parameters))
             for _ in range(DIRECTIONS)
         ]
-        if results is None:
-            results = several(function(name)(**arguments))
+        elsewhere = results is not None
+        results = results if elsewhere else several(function(name)(**arguments))
         assert len(results) == len(expected) == len(case.outputs)
         for result, exact, *others, output in zip(results, expected, *near, case.outputs, strict=True):
             assert (result.shape, result.dtype) == (output.given, output.dtype)
@@ -213,5 +213,6 @@ def check_against_reference(name, arguments, results=None):
             finite = np.isfinite(exact) & np.isfinite(other).all(0)
             size = abs(exact[finite]).max(initial=0) + abs(other - exact)[:, finite].max(initial=0) / step
             operations = 16 + case.flops // max(1, result.size)
-            eps = np.finfo(output.dtype).eps
+            coarse = elsewhere and case.precision == "tf32" and output.dtype == np.float32
+            eps = 2.0**-10 if coarse else np.finfo(output.dtype).eps
             np.testing.assert_allclose(result, exact, rtol=eps, atol=eps * operations * size)
