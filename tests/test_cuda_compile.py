@@ -17,7 +17,7 @@ from kernel_cases import DTYPES, arranged, changed
 
 from benchmarks.calls import draw
 from benchmarks.rules import Impossible
-from upconv import nn
+from upconv import kernels, nn
 from upconv.kernels.cuda import module
 from upconv.kernels.op import OPERATORS
 from upconv.nn.optimizer import Optimizer
@@ -82,6 +82,20 @@ def steps(dtype):
                 kind(layer.parameters(), lr=0.1, **options).step()
 
 
+def windows(gpu, dtype):
+    """Windows that few calls draw: such as share pixels, and positions as those that share none leave them."""
+    for channels in (3, 8):
+        x = gpu.ones((1, channels, 4, 6), dtype)
+        first = np.arange(24).reshape(4, 6)[::2, ::2] + np.zeros((1, channels, 1, 1), np.int64)
+        indices = gpu.asarray(arranged(first, "channels_last"))
+        kernels.max_unpool2d(x[:, :, ::2, ::2], indices, 2)
+        kernels.max_unpool2d_input(x, indices)
+        for padding in (0, 1):
+            y, offsets = kernels.max_pool2d_offsets(x, 3, stride=2 - padding, padding=padding)
+            kernels.max_pool2d_input(x.shape, gpu.zeros_like(offsets), y, 3, stride=2 - padding, padding=padding)
+            kernels.avg_pool2d_input(x.shape, y, 3, stride=2 - padding, padding=padding)
+
+
 @pytest.fixture(scope="module", params=[0, pytest.param(12, marks=pytest.mark.slow)], ids="{} draws".format)
 def forms(request):
     """Every form asked for: the most threads and bytes of shared memory that it was started with."""
@@ -102,6 +116,7 @@ def forms(request):
                     run(name, on(gpu, arguments))
         for dtype in DTYPES:
             steps(dtype)
+            windows(gpu, dtype)
     return dict(found)
 
 
