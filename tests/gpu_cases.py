@@ -3,7 +3,7 @@
 import ctypes
 
 import numpy as np
-from kernel_cases import changed, several
+from kernel_cases import arranged, changed, several
 
 from benchmarks.calls import function
 
@@ -35,3 +35,28 @@ def bits(results):
 def run(name, arguments):
     """The results of a call, one or more."""
     return several(function(name)(**arguments))
+
+
+def same_as_reference(gpu, name, arguments, format="channels_last", tolerance=0):
+    """Run a call's CUDA kernel: its results are the reference's, to the bit or to so many epsilons of the largest."""
+    given = {each: changed(value, lambda x: arranged(x, format)) for each, value in arguments.items()}
+    results = fetched(run(name, on(gpu, given) | {"algorithm": "cuda"}))
+    expected = several(function(name)(**arguments, algorithm="reference"))
+    for ours, right in zip(results, expected, strict=True):
+        assert (ours.shape, ours.dtype) == (right.shape, right.dtype)
+        if tolerance:
+            bound = tolerance * np.finfo(right.dtype).eps * np.abs(right).max()
+            np.testing.assert_allclose(ours, right, rtol=0, atol=bound, err_msg=f"{name} of {format}")
+        else:
+            np.testing.assert_array_equal(ours, right, err_msg=f"{name} of {format}")
+
+
+def moved(gpu, name, arguments):
+    """(read, written) for each kernel that a call starts: bytes of the sectors that its instructions touch, each by
+    itself.
+    """
+    given = on(gpu, arguments)
+    gpu.device.forget()
+    run(name, given | {"algorithm": "cuda"})
+    counts = [launch[-1] for launch in gpu.device.launches]
+    return [tuple(32 * each.of("global", kind).used for kind in ("read", "write")) for each in counts]
