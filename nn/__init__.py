@@ -49,12 +49,13 @@ from .layers import (
     convolutionalize,
 )
 from .models import FCN, VGG, Autoencoder, DeconvNet, FCN8s, FCN16s, FCN32s, LeNet, ResNet, SegNet, UNet
+from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad
 from .module import Module, ModuleList
 from .optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from .optimizer import Optimizer, clip_grad_norm_
 from .scenery import scenes
 from .summary import Summary, summary
-from .tensor import Parameter, Tensor, enable_grad, inference_mode, is_grad_enabled, no_grad
+from .tensor import Parameter, Tensor
 from .trainer import Step, TrainingError
 from .training import Result, Settings, fit
 

@@ -9,9 +9,9 @@ from ..settings import Settings
 from .data import VOID, Data, Sample
 from .device import home, moved
 from .inference import predict
+from .modes import no_grad
 from .module import Module
 from .sight import sight
-from .tensor import no_grad
 
 
 def check(model: Module, data: Data, settings: Settings) -> None:

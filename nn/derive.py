@@ -18,7 +18,9 @@ import numpy as np
 from .. import kernels
 from ..kernels.namespace import is_array
 from ..kernels.op import Op, overlaps
-from .tensor import Array, Parameter, Tensor, is_one, may_write, record, recording, told
+from .gradients import is_one, may_write
+from .modes import told
+from .tensor import Array, Parameter, Tensor, record, recording
 
 Input = Tensor | np.ndarray
 GRADIENT = ("grad", "out", "algorithm")  # what a gradient's operator is given when it is called

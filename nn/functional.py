@@ -25,7 +25,8 @@ from ..kernels.namespace import namespace, trusted
 from ..kernels.op import OPERATORS
 from .derive import Input, differentiable
 from .init import generator
-from .tensor import Array, Tensor, as_tensor, record, recording, told
+from .modes import told
+from .tensor import Array, Tensor, as_tensor, record, recording
 
 _derived = {name: differentiable(getattr(kernels, name)) for name, op in OPERATORS.items() if op.gradients}
 globals().update(_derived)  # those that are written below replace theirs

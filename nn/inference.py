@@ -9,9 +9,10 @@ import numpy as np
 
 from . import lazy
 from .data import moments
+from .modes import inference_mode
 from .module import Module, evaluating
 from .plan import Place, Plan, computed, finite, is_lazy, planned
-from .tensor import Array, inference_mode
+from .tensor import Array
 
 TILE = 1024  # pixels a side that are predicted at a time: memory stays bounded however large the image is
 OnTile = Callable[[int, int], None]  # is told how many tiles are done, and of how many

@@ -12,10 +12,11 @@ import numpy as np
 
 from .._extras import require
 from .data import measured, pooled
+from .modes import inference_mode
 from .module import Module
 from .plan import Plan, computed, finite
 from .sight import Tiling
-from .tensor import Array, inference_mode
+from .tensor import Array
 
 
 def predicted(model: Module, plan: Plan, made: Callable[[Array], Array], like: Array) -> Any:

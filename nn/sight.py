@@ -13,8 +13,9 @@ import numpy as np
 from ..kernels.namespace import is_array
 from .device import home, moved, where
 from .exchange.trace import follow, merged
+from .modes import inference_mode
 from .module import Module, evaluating
-from .tensor import Array, Tensor, inference_mode
+from .tensor import Array, Tensor
 from .views import seen
 
 LARGEST = 1024  # pixels a side of the images on which a network is tried

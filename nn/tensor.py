@@ -4,116 +4,29 @@ A differentiable function computes with plain arrays and hands `record` its resu
 that turns the gradient of the result into the gradients of those tensors. `Tensor.backward` calls these closures newest
 first and frees each as it goes. (The shape of HIPS autograd, Maclaurin et al. 2015: https://github.com/HIPS/autograd)
 
-Who may write into a gradient array is told by `may_write`. One that may be written belongs to its receiver alone, who
-may overwrite it or add into it; another is shared with somebody, and is copied before it is kept or changed.
+Gradients are handed on without copies: `gradients.py` says who may write into them.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ContextDecorator, contextmanager
+from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import kernels
 from ..kernels.namespace import namespace, on_device, trusted
 from ..kernels.packed import Packed
 from .device import kept, moved, together, where
+from .gradients import borrowed, both, may_write, summed, unbroadcast
+from .modes import inference_mode, mode, told
 from .packed import guarded
 
 Array = np.ndarray
 Backward = Callable[[Array], Sequence[Array | None]]
-Watcher = Callable[[str, Mapping[str, Any], Any], None]
 
-
-class _Mode(threading.local):
-    recording = True
-    inference: inference_mode | None = None
-    watcher: Watcher | None = None
-    ones: Array | None = None  # what `backward` began with, where no gradient was given
-
-
-_mode = _Mode()
 _clock = count()
-
-
-@contextmanager
-def _recording(on: bool) -> Iterator[None]:
-    before, _mode.recording = _mode.recording, on
-    try:
-        yield
-    finally:
-        _mode.recording = before
-
-
-class inference_mode(ContextDecorator):
-    """Within it nothing is recorded, and weights stand still: as they are when a layer first uses them.
-
-    Without it each call of a layer looks whether its weight has changed since it was rearranged for the kernels, which
-    takes 5 % of a small U-Net's time. A change made within it, by anybody, may go unnoticed. One object may serve many
-    `with` blocks, in any thread: the weights then stand still through all of them.
-
-    >>> import numpy as np
-    >>> from upconv import nn
-    >>> layer, still = nn.Conv2d(1, 1, 3), nn.inference_mode()
-    >>> for image in np.zeros((3, 1, 1, 8, 8), np.float32):
-    ...     with still:
-    ...         scores = layer(image)
-    """
-
-    def __enter__(self) -> None:
-        """Enter it, in this thread."""
-        outer = _mode.__dict__.setdefault("outer", [])
-        outer.append((_mode.recording, _mode.inference))
-        _mode.recording, _mode.inference = False, self
-
-    def __exit__(self, *error: object) -> None:
-        """Go back to what was before."""
-        _mode.recording, _mode.inference = _mode.__dict__["outer"].pop()
-
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Within it nothing is recorded, in this thread only; `with no_grad():` or, as a decorator, `@no_grad()`."""
-    with _recording(False):
-        yield
-
-
-@contextmanager
-def enable_grad() -> Iterator[None]:
-    """Within it calls are recorded again, in this thread, inside a `no_grad`."""
-    with _recording(True):
-        yield
-
-
-@contextmanager
-def watched(watcher: Watcher) -> Iterator[None]:
-    """Within it nothing is recorded, and watcher(name, arguments, result) is told of every function this thread calls.
-
-    arguments: those of the operator, by name; of what has no operator its "inputs", and what else makes the result.
-    """
-    before, _mode.watcher = _mode.watcher, watcher
-    try:
-        with no_grad():
-            yield
-    finally:
-        _mode.watcher = before
-
-
-def told(name: str, arguments: Mapping[str, Any], result: Any) -> Any:
-    """`result`, a tensor or a tuple of them, of which a watcher, if there is one, has been told."""
-    if _mode.watcher is not None:
-        _mode.watcher(name, arguments, result)
-    return result
-
-
-def is_grad_enabled() -> bool:
-    """Whether this thread records, that is: is not inside `no_grad`."""
-    return _mode.recording
 
 
 class Node:
@@ -229,7 +142,7 @@ class Tensor:
             raise RuntimeError("backward: this tensor was not computed, outside no_grad, from any with requires_grad")
         if grad is None and self.size != 1:
             raise RuntimeError(f"backward: grad is needed for shape {self.shape}; only one element has a default (1)")
-        start = _borrowed(namespace(self.data).ones_like(self.data) if grad is None else _array(grad))
+        start = borrowed(namespace(self.data).ones_like(self.data) if grad is None else _array(grad))
         together("backward", tensor=self.data, grad=start)
         if start.shape != self.shape:
             raise ValueError(f"backward: grad has shape {start.shape}; the tensor has {self.shape}")
@@ -239,7 +152,7 @@ class Tensor:
             self._add_grad(start)
             return
         nodes = _newest_first(self._node)
-        _mode.ones = start if grad is None else None
+        mode.ones = start if grad is None else None
         pending: dict[Node, Array] = {self._node: start}
         for node in nodes:
             if node not in pending or node.backward is None:
@@ -252,12 +165,12 @@ class Tensor:
                 if isinstance(source, Tensor):
                     source._add_grad(part)
                 else:
-                    pending[source] = _sum(pending[source], part) if source in pending else part
+                    pending[source] = summed(pending[source], part) if source in pending else part
             node.free()
 
     def _add_grad(self, part: Array) -> None:
         if self.grad is not None:
-            self.grad = _sum(self.grad, part)
+            self.grad = summed(self.grad, part)
         else:
             self.grad = part if may_write(part) else part.copy("K")
 
@@ -277,10 +190,10 @@ class Tensor:
         shapes = a.shape, b.shape
 
         def backward(grad: Array) -> Sequence[Array]:
-            grad = _borrowed(grad)
-            return [_unbroadcast(grad, shape) for shape in shapes]
+            grad = borrowed(grad)
+            return [unbroadcast(grad, shape) for shape in shapes]
 
-        return record("add", _both("add", a.data, b.data), (a, b), backward)
+        return record("add", both("add", a.data, b.data), (a, b), backward)
 
     def __sub__(self, other: Any) -> Tensor:
         """Elementwise difference, as for +."""
@@ -293,11 +206,11 @@ class Tensor:
 
         def backward(grad: Array) -> Sequence[Array | None]:
             return [
-                _unbroadcast(_both("multiply", grad, y), x.shape) if needs[0] else None,
-                _unbroadcast(_both("multiply", grad, x), y.shape) if needs[1] else None,
+                unbroadcast(both("multiply", grad, y), x.shape) if needs[0] else None,
+                unbroadcast(both("multiply", grad, x), y.shape) if needs[1] else None,
             ]
 
-        return record("mul", _both("multiply", x, y), (a, b), backward)
+        return record("mul", both("multiply", x, y), (a, b), backward)
 
     def __neg__(self) -> Tensor:
         """Elementwise -x."""
@@ -345,7 +258,7 @@ class Parameter(Tensor):
         if on_device(self.data):
             self._packed = None
             return self.data
-        still = _mode.inference
+        still = mode.inference
         self._packed = guarded(self.data, self._packed, trusted=still is not None and still is self._still)
         self._still = still
         return self._packed
@@ -358,7 +271,7 @@ def as_tensor(x: Tensor | npt.ArrayLike) -> Tensor:
 
 def recording(*inputs: Tensor) -> bool:
     """Whether a function of these inputs goes onto the tape: a gradient is wanted, and this is not `no_grad`."""
-    return _mode.recording and any(x.requires_grad for x in inputs)
+    return mode.recording and any(x.requires_grad for x in inputs)
 
 
 def record(name: str, data: npt.ArrayLike, inputs: Sequence[Tensor], backward: Backward, **details: Any) -> Tensor:
@@ -389,52 +302,5 @@ def _newest_first(root: Node) -> list[Node]:
     return sorted(seen, key=lambda node: node.time, reverse=True)
 
 
-def may_write(array: Array) -> bool:
-    """Whether a gradient belongs to its receiver alone, who may write into it.
-
-    A NumPy array's writeable flag says so. CuPy's arrays have no such flag: there only an array that is no view is its
-    receiver's alone, which costs a copy of views that could be written and is wrong of none that is shared.
-    """
-    return array.base is None if on_device(array) else array.flags.writeable
-
-
-def is_one(grad: Array) -> bool:
-    """Whether the gradient of a number is known to be 1. On a GPU that is what `backward` began with: none is read."""
-    return grad is _mode.ones if on_device(grad) else bool(grad == 1)
-
-
 def _array(x: Any) -> Array:
     return x.data if isinstance(x, Tensor) else kept(x)
-
-
-def _sum(a: Array, b: Array) -> Array:
-    """a + b, in whichever of the two may be written."""
-    out = next((each for each in (a, b) if may_write(each)), None)
-    if a.ndim == 4 and a.dtype in (np.float32, np.float64):
-        return kernels.add(a, b, out=out)
-    return kept(a + b) if out is None else namespace(a).add(a, b, out=out)
-
-
-def _both(function: str, a: Array, b: Array) -> Array:
-    """A sum or product in the memory format of a, which on a GPU has to be asked for."""
-    xp = namespace(a)
-    like = xp.empty_like(a) if on_device(a) and a.shape == b.shape else None
-    return getattr(xp, function)(a, b, out=like)
-
-
-def _borrowed(array: Array) -> Array:
-    """A view that may not be written: whoever gets it must copy first."""
-    view = array.view()
-    if not on_device(array):
-        view.flags.writeable = False
-    return view
-
-
-def _unbroadcast(grad: Array, shape: tuple[int, ...]) -> Array:
-    """The sum of grad over the axes along which an operand of this shape was broadcast."""
-    if grad.shape == shape:
-        return kept(grad)
-    if grad.ndim > len(shape):
-        grad = kept(grad.sum(axis=tuple(range(grad.ndim - len(shape)))))
-    stretched = tuple(axis for axis, size in enumerate(shape) if size == 1 and grad.shape[axis] != 1)
-    return kept(grad.sum(axis=stretched, keepdims=True) if stretched else grad)

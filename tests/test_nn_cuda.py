@@ -9,7 +9,7 @@ from cuda_cases import NETWORKS, OPTIMIZERS, batches, stepping
 from training_cases import model, same
 
 from upconv import kernels, nn
-from upconv.nn.tensor import may_write
+from upconv.nn.gradients import may_write
 
 pytestmark = pytest.mark.usefixtures("without_kernels")
 networks = pytest.mark.parametrize("name", NETWORKS)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from upconv import nn
-from upconv.nn.tensor import watched
+from upconv.nn.modes import watched
 
 
 def leaf(values, dtype=np.float64):

@@ -10,8 +10,9 @@ import numpy as np
 
 from ...kernels.namespace import host, is_array
 from ...kernels.window import Pair
+from ..modes import watched
 from ..module import Module
-from ..tensor import Array, Tensor, watched
+from ..tensor import Array, Tensor
 
 Shape = tuple[int, ...]
 UNUSED = ("algorithm", "out")  # arguments that say how a result is computed, not what it is
