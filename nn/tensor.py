@@ -154,19 +154,19 @@ class Tensor:
         nodes = _newest_first(self._node)
         mode.ones = start if grad is None else None
         pending: dict[Node, Array] = {self._node: start}
-        for node in nodes:
-            if node not in pending or node.backward is None:
-                continue
-            with trusted():  # labels and positions were looked at when the node was made
-                parts = node.backward(pending.pop(node))
-            for source, part in zip(node.sources, parts, strict=True):
-                if part is None or source is None:
+        with trusted():  # labels and positions were looked at when the nodes were made
+            for node in nodes:
+                if node not in pending or node.backward is None:
                     continue
-                if isinstance(source, Tensor):
-                    source._add_grad(part)
-                else:
-                    pending[source] = summed(pending[source], part) if source in pending else part
-            node.free()
+                parts = node.backward(pending.pop(node))
+                for source, part in zip(node.sources, parts, strict=True):
+                    if part is None or source is None:
+                        continue
+                    if isinstance(source, Tensor):
+                        source._add_grad(part)
+                    else:
+                        pending[source] = summed(pending[source], part) if source in pending else part
+                node.free()
 
     def _add_grad(self, part: Array) -> None:
         if self.grad is not None:
