@@ -6,9 +6,6 @@ from cuda_cases import CLASSES, NETWORKS, OPTIMIZERS, batches, stepping
 from training_cases import model, same
 
 from upconv import nn
-from upconv.kernels.cpu.update import RULES
-from upconv.kernels.cpu.update import update as compiled
-from upconv.kernels.update import plain
 from upconv.nn import graph
 
 pytestmark = pytest.mark.usefixtures("without_kernels")
@@ -16,21 +13,6 @@ networks = pytest.mark.parametrize("name", NETWORKS)
 
 
 # Optimisers
-
-
-@pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_rules_on_whole_arrays_are_those_of_the_kernels(rule, dtype):
-    rng = np.random.default_rng(0)
-    rows = [[rng.random(shape).astype(dtype) for _ in range(2 + RULES[rule][1])] for shape in ((5, 3), (4,), ())]
-    others = [[array.copy() for array in row] for row in rows]
-    constants = [(0.1 + i / 10, 0.9, 0.99, 0.5, 1e-3, 0.1) for i in range(3)]
-    for _ in range(3):
-        compiled(rule, rows, constants)
-        plain(rule, others, [lambda each=each: each for each in constants])
-    for row, other in zip(rows, others, strict=True):
-        for a, b in zip(row, other, strict=True):
-            np.testing.assert_allclose(b, a, rtol=20 * np.finfo(dtype).eps)
 
 
 @pytest.mark.parametrize("kind", OPTIMIZERS)
