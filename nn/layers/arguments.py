@@ -39,7 +39,7 @@ def shown(*always: Any, values: Mapping[str, Any], usual: Mapping[str, Any]) -> 
 
 def checked(layer: Any, x: Input, channels: int, axes: Mapping[int, str], weight: Parameter | None) -> Tensor:
     """`x` as a tensor; ValueError unless it has one of the numbers of `axes`, and as many channels, TypeError unless it
-    has weight's dtype.
+    has weight's dtype and device.
 
     axes: number of axes -> their names, of which that of the channels is C.
     """
@@ -48,11 +48,13 @@ def checked(layer: Any, x: Input, channels: int, axes: Mapping[int, str], weight
     if not names or x.shape[names.index("C")] != channels:
         allowed = " or ".join(" x ".join(str(channels) if n == "C" else n for n in a.split()) for a in axes.values())
         raise ValueError(f"{layer!r}: the input has shape {x.shape}; {allowed} is needed")
-    same_dtype(layer, x, weight)
+    of_one_kind(layer, x, weight)
     return x
 
 
-def same_dtype(layer: Any, x: Tensor, weight: Parameter | None) -> None:
-    """TypeError unless `x` has the dtype of the layer's weight."""
+def of_one_kind(layer: Any, x: Tensor, weight: Parameter | None) -> None:
+    """TypeError unless `x` has the dtype of the layer's weight, and lies where that does."""
+    if weight is not None and x.device != weight.device:
+        raise TypeError(f"{layer!r}: the input lies on {x.device}, weight and bias on {weight.device}; move one by .to")
     if weight is not None and x.dtype != weight.dtype:
         raise TypeError(f"{layer!r}: the input is {x.dtype}, weight and bias are {weight.dtype}; convert one")

@@ -9,7 +9,7 @@ from .. import functional, init
 from ..functional import Input
 from ..module import Module
 from ..tensor import Parameter, Tensor, as_tensor
-from .arguments import Pair, pair, positive, same_dtype, shown
+from .arguments import Pair, of_one_kind, pair, positive, shown
 from .convolution import Conv2d
 
 
@@ -34,7 +34,7 @@ class Linear(Module):
         x = as_tensor(x)
         if x.shape[-1:] != (self.in_features,):
             raise ValueError(f"{self!r}: the input has shape {x.shape}; N x {self.in_features} is needed")
-        same_dtype(self, x, self.weight)
+        of_one_kind(self, x, self.weight)
         return functional.linear(x, self.weight, self.bias, activation=activation)
 
     def describe(self) -> str:
