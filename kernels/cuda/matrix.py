@@ -17,7 +17,9 @@ from .module import kernel
 THREADS = 256  # of a block, as matrix.cuh has it
 FINISHERS = 512  # of a block that adds up what the others have summed, as reduction.cuh has it
 WIDEST = 16  # bytes that a thread moves at once
-SHARE = 32 * 1024  # bytes of a map that a block takes, at least
+ACROSS = 64  # vectors along a row that a block takes, at most
+SHARE = 16 * 1024  # bytes of a map that a block takes, at least
+ROWS = 64  # of one block, at least: what it writes of its sums is little beside what it reads
 MOST = 1188  # blocks at most: thrice what an H100 runs at once. It sets the order of sums, so it asks no device
 NEIGHBOURS = 8  # channels that a block of the second kernel adds up, at most
 PIXELS = 2**32  # of maps with gaps between rows or images: they are counted in 32 bits
@@ -53,10 +55,12 @@ class Matrix:
 
     @cached_property
     def block(self) -> tuple[int, int]:
-        """Threads along the columns, and along the rows."""
+        """Threads along the columns, and along the rows: an even number, so that every block begins with a sector."""
         vectors = self.width // self.lanes
-        across = -(-vectors // -(-vectors // THREADS))
-        return across, THREADS // across
+        across = -(-vectors // -(-vectors // ACROSS))
+        if across < vectors:
+            across = -(-across // 8) * 8
+        return across, THREADS // across // 2 * 2
 
     @cached_property
     def columns(self) -> int:
@@ -66,7 +70,7 @@ class Matrix:
     def parts(self, images: int = 1) -> int:
         """Blocks along the rows, of each of so many images."""
         share = self.rows * self.width * self.dtype.itemsize // SHARE
-        most = min(share, MOST // (self.columns * images), self.rows // self.block[1])
+        most = min(share, MOST // (self.columns * images), self.rows // max(ROWS, self.block[1]))
         return max(1, most)
 
     def start(self, source: str, name: str, maps: Sequence[Array], *more: Any, blocks: int, **defines: Any) -> None:
