@@ -19,6 +19,7 @@ from .elementwise_loss import (
     mse_loss_input,
     mse_loss_target,
 )
+from .explanation import explain
 from .global_pooling import (
     global_avg_pool2d,
     global_avg_pool2d_input,
@@ -37,7 +38,6 @@ from .loss import (
     nll_loss_input,
 )
 from .normalization import log_softmax, log_softmax_input, softmax, softmax_input
-from .op import explain
 from .packed import pack
 from .pointwise import (
     add,

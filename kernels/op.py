@@ -19,15 +19,14 @@ from functools import cached_property, partial, wraps
 from math import prod
 from typing import Any, ParamSpec
 
-import numpy as np
-
 from . import base as library
 from . import layout
 from .arguments import Arguments
-from .case import Case, Cost
+from .case import Case
 from .known import MOST, Known, known, likeness
 from .layout import Array
-from .namespace import address, aligned, is_array, namespace, on_device
+from .namespace import is_array, namespace, on_device
+from .sharing import layout_serves, may_share_memory, overlaps, same_memory
 
 P = ParamSpec("P")
 
@@ -208,37 +207,6 @@ def _library(*arguments: Any, **parameters: Any) -> str:
     return f"by the functions of {'CuPy' if any(map(on_device, arguments)) else 'NumPy'}"
 
 
-def layout_serves(out: Array) -> bool:
-    """True where a kernel can write straight into `out`."""
-    return aligned(out) and (out.ndim != 4 or layout.is_channels_last(out))
-
-
-def may_share_memory(a: Array, b: Array) -> bool:
-    """False where the stretches of memory from their first number to their last are apart."""
-    return bool(namespace(a).may_share_memory(a, b))
-
-
-def same_memory(out: Array, argument: Any) -> bool:
-    """True where the two are views of exactly the same numbers."""
-    return (
-        is_array(argument)
-        and address(out) == address(argument)
-        and (out.shape, out.strides, out.dtype) == (argument.shape, argument.strides, argument.dtype)
-    )
-
-
-def overlaps(out: Array, argument: Any) -> bool:
-    """True unless it is quickly shown that the two share no memory."""
-    if not is_array(argument) or on_device(argument) != on_device(out):
-        return False
-    if on_device(out):
-        return may_share_memory(out, argument)
-    try:
-        return np.shares_memory(out, argument, max_work=100)  # type: ignore[arg-type]  # any count is allowed
-    except np.exceptions.TooHardError:
-        return True
-
-
 # Called with (op, variant, case, outputs) before a kernel runs: tests poison the outputs and record the variant here.
 trace: list[Callable[[Op, Variant, Case, list[Array]], None]] = []
 
@@ -273,49 +241,3 @@ def operator(
         return call
 
     return declare
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What a call would run, and why; print it."""
-
-    text: str
-    variant: str
-    cost: Cost
-
-    def __str__(self) -> str:
-        """The text."""
-        return self.text
-
-    __repr__ = __str__
-
-
-def explain(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
-    """Say what `function(*args, **kwargs)` would run and why, without running it.
-
-    function: an operator of `upconv.kernels`. The answer prints as text; `.variant` is the name of what runs and
-    `.cost` the FLOPs and bytes of the call.
-
-    Raises what the call itself would raise, and TypeError where `function` is no operator.
-    """
-    op = getattr(function, "op", None)
-    if not isinstance(op, Op):
-        raise TypeError(f"explain: function must be an operator of upconv.kernels, got {function!r}")
-    case, chosen = op.prepare(*args, **kwargs)
-    cost = case.cost
-    shapes = [str(o.given) for o in case.outputs]
-    lines = [f"{op.name} -> {', '.join(shapes)} {case.outputs[0].dtype}"]
-    if case.answer is not None:
-        return Explanation(f"{lines[0]}\n  nothing runs: the result is in memory already", "none", Cost(0, 0))
-    lines.append(f"  {cost.flops:,} FLOPs, {cost.bytes:,} bytes: {cost.flops / max(cost.bytes, 1):.1f} FLOPs per byte")
-    variants, _ = op.serving(case.device)
-    for variant in variants if chosen in variants else [*variants, chosen]:
-        reason = variant.cannot_serve(case)
-        unless = None if reason else variant.leaves(case)
-        could = f"could serve, if asked for: {unless}" if unless else "could serve"
-        state = "runs" if variant is chosen else f"cannot serve: {reason}" if reason else could
-        details = "" if reason else variant.describe(*case.arguments, **case.parameters)
-        lines.append(f"  {variant.name}: {state}{', ' * bool(details)}{details}")
-    copied = [p for p in case.maps if not layout.is_channels_last(case.arguments[p])]
-    lines += [f"  argument {position} is copied to channels-last first" for position in copied]
-    return Explanation("\n".join(lines), chosen.name, cost)

@@ -17,7 +17,8 @@ import numpy as np
 
 from .. import kernels
 from ..kernels.namespace import is_array
-from ..kernels.op import Op, overlaps
+from ..kernels.op import Op
+from ..kernels.sharing import overlaps
 from .gradients import is_one, may_write
 from .modes import told
 from .tensor import Array, Parameter, Tensor, record, recording

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.op import may_share_memory
+from ..kernels.sharing import may_share_memory
 from .device import home, moved
 from .layers import (
     AvgPool2d,

@@ -10,6 +10,7 @@ from hypothesis import settings
 
 from upconv.kernels import op
 from upconv.kernels.cpu import machine, parallel
+from upconv.kernels.sharing import overlaps
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))  # for kernel_cases: pytest's importlib mode puts no folder of tests on the path
@@ -56,7 +57,7 @@ def poison(operator, variant, case, outputs):
     coverage.variants.add((operator.name, variant.name))
     coverage.vectors.add(machine.vectors().name)
     for output in outputs:
-        if any(op.overlaps(output, argument) for argument in case.arguments):
+        if any(overlaps(output, argument) for argument in case.arguments):
             continue  # in place
         output.fill(np.nan if output.dtype.kind == "f" else np.frombuffer(bytes([GARBAGE] * 8), output.dtype)[0])
 

@@ -12,6 +12,7 @@ from kernel_cases import plane
 
 from upconv import kernels
 from upconv.kernels import op
+from upconv.kernels.case import Cost
 from upconv.kernels.cpu import machine
 
 # explain
@@ -23,7 +24,7 @@ def test_explain_counts_operations_and_bytes_and_names_what_runs():
     outputs = 2 * 10 * 4 * 5
     flops = 2 * outputs * 3 * 3 * 3
     size = 4 * (x.size + weight.size + 10 + outputs)
-    assert said.cost == op.Cost(flops, size)
+    assert said.cost == Cost(flops, size)
     assert said.variant == "direct"
     lines = str(said).splitlines()
     assert lines[0] == "conv2d -> (2, 10, 4, 5) float32"
