@@ -1,0 +1,42 @@
+"""Reductions in splits: every part is summed by itself, then the parts are added in their order."""
+
+from __future__ import annotations
+
+from math import ceil, prod
+from typing import Any
+
+import numpy as np
+
+from ..layout import Array
+from ..namespace import namespace
+from .module import kernel
+from .strides import strides, vector_of
+
+NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+COUNTS: dict[Any, str] = {np.uint32: "u32", np.int64: "i64"}
+
+
+def add_splits(output: Array, parts: Array, bias: Array | None, activation: str | None, splits: int) -> None:
+    """y = act(b + the sum of the parts), which lie one after another."""
+    _, k, rows, columns = output.shape
+    apart = strides(output)
+    vector = vector_of(output, k, apart[0], *apart[2:])
+    xp, size = namespace(output), prod(output.shape)
+    count = np.uint32 if size + 256 * vector < 2**32 else np.int64
+    run = kernel(
+        "splits.cu",
+        "add_splits",
+        NUMBER=NUMBERS[output.dtype],
+        VECTOR=vector,
+        BIAS=int(bias is not None),
+        RELU=int(activation == "relu"),
+        INDEX=COUNTS[count],
+    )
+    run(
+        ceil(size / vector / 256),
+        256,
+        *(parts, parts if bias is None else xp.ascontiguousarray(bias), output),
+        *map(np.int64, (apart[0], *apart[2:])),
+        count(size),
+        *map(np.int32, (splits, rows, columns, k)),
+    )
