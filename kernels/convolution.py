@@ -12,8 +12,9 @@ from .arguments import Arguments
 from .case import Case, Output
 from .cpu import convolution as cpu
 from .cpu import dots, grouped, single, winograd, winograd_weight
+from .cuda import depthwise
 from .layout import Array, Shape, format_of, plane
-from .op import Variant, operator
+from .op import Variant, never, operator
 from .precision import checked as checked_precision
 from .window import Window
 
@@ -32,6 +33,23 @@ def flops_of(grad_shape: Shape, weight_shape: Shape) -> int:
     return 2 * n * h * w * k * c * kh * kw
 
 
+def on_gpu(side: str, *, turned: bool = False, sums: bool = False) -> list[Variant]:
+    """The kernels of one of the six operators for CuPy arrays.
+
+    side: its name in `cuda.sides.Sides`. turned: it writes the transposed map; sums: a weight's gradient.
+    """
+    if sums:
+        refuses, declines = depthwise.refuses_weight, never
+    elif turned:
+        refuses, declines = depthwise.refuses_turned, depthwise.declines_turned
+    else:
+        refuses, declines = depthwise.refuses, depthwise.declines
+    sides = depthwise.sides
+    return [
+        Variant("depthwise", getattr(sides, side), refuses, getattr(sides, f"describe_{side}"), declines, "cuda"),
+    ]
+
+
 @operator(
     reference=reference.conv2d_input,
     by_shape=True,
@@ -42,6 +60,7 @@ def flops_of(grad_shape: Shape, weight_shape: Shape) -> int:
             "winograd", winograd.convolve_input, winograd.refuses, winograd.describe_turned, winograd.declines_turned
         ),
         Variant("direct", cpu.direct_input, describe=cpu.describe_turned),
+        *on_gpu("direct_input", turned=True),
     ],
 )
 def conv2d_input(
@@ -98,6 +117,7 @@ def conv2d_input(
             winograd_weight.declines,
         ),
         Variant("direct", cpu.direct_weight, describe=cpu.describe_sums),
+        *on_gpu("direct_weight", sums=True),
     ],
 )
 def conv2d_weight(
@@ -155,6 +175,7 @@ def conv2d_weight(
         Variant("dots", dots.convolve, dots.refuses, dots.describe),
         Variant("winograd", winograd.convolve, winograd.refuses, winograd.describe, winograd.declines),
         Variant("direct", cpu.direct, describe=cpu.describe),
+        *on_gpu("direct"),
     ],
     gradients={"x": conv2d_input, "weight": conv2d_weight},
 )

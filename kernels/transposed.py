@@ -9,7 +9,7 @@ from typing import Any
 from . import reference
 from .arguments import Arguments
 from .case import Case, Output
-from .convolution import ACTIVATIONS, flops_of, parameters_of
+from .convolution import ACTIVATIONS, flops_of, on_gpu, parameters_of
 from .cpu import convolution as cpu
 from .cpu import grouped
 from .layout import Array, Shape, format_of
@@ -24,6 +24,7 @@ from .window import Window
     variants=[
         Variant("grouped", grouped.transpose_input, grouped.refuses, grouped.describe),
         Variant("direct", cpu.transpose_input, describe=cpu.describe),
+        *on_gpu("transpose_input"),
     ],
 )
 def conv_transpose2d_input(
@@ -74,6 +75,7 @@ def conv_transpose2d_input(
     variants=[
         Variant("grouped", grouped.transpose_weight, grouped.refuses_sums, grouped.describe),
         Variant("direct", cpu.transpose_weight, describe=cpu.describe_sums),
+        *on_gpu("transpose_weight", sums=True),
     ],
 )
 def conv_transpose2d_weight(
@@ -140,6 +142,7 @@ def _transposed_grad(check: Arguments, grad: Array, window: Window, leading: Sha
     variants=[
         Variant("grouped", grouped.transpose, grouped.refuses_turned, grouped.describe),
         Variant("direct", cpu.transpose, describe=cpu.describe_turned),
+        *on_gpu("transpose", turned=True),
     ],
     gradients={"x": conv_transpose2d_input, "weight": conv_transpose2d_weight},
 )
