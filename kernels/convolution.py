@@ -12,6 +12,7 @@ from .arguments import Arguments
 from .case import Case, Output
 from .cpu import convolution as cpu
 from .cpu import dots, grouped, single, winograd, winograd_weight
+from .cuda import convolution as tensor_cores
 from .cuda import depthwise
 from .layout import Array, Shape, format_of, plane
 from .op import Variant, never, operator
@@ -44,10 +45,15 @@ def on_gpu(side: str, *, turned: bool = False, sums: bool = False) -> list[Varia
         refuses, declines = depthwise.refuses_turned, depthwise.declines_turned
     else:
         refuses, declines = depthwise.refuses, depthwise.declines
-    sides = depthwise.sides
-    return [
-        Variant("depthwise", getattr(sides, side), refuses, getattr(sides, f"describe_{side}"), declines, "cuda"),
-    ]
+    variants = []
+    for name, sides, refusal, preference, precision in (
+        ("depthwise", depthwise.sides, refuses, declines, "fp32"),
+        ("tf32", tensor_cores.tf32, tensor_cores.refuses, never, "tf32"),
+        ("fp32x3", tensor_cores.fp32x3, tensor_cores.refuses, tensor_cores.declines, "fp32"),
+    ):
+        run, describe = getattr(sides, side), getattr(sides, f"describe_{side}")
+        variants.append(Variant(name, run, refusal, describe, preference, "cuda", precision))
+    return variants
 
 
 @operator(

@@ -1,0 +1,118 @@
+"""Which tiles a matrix product on tensor cores is cut into, and into how many splits its reduction.
+
+The choice depends on shapes alone and knows one GPU's number of multiprocessors, so results are the same bit for bit on
+all. It comes from counted instructions and bytes; it has not been measured on a device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from math import ceil
+from typing import Any
+
+DEPTH = 32  # of the reduction, in a step: as in tile.cuh
+MULTIPROCESSORS = 132  # of an H100 or H200
+PRODUCTS = 640  # multiplications of a multiprocessor in a clock: what `mma.sync` reaches of 1024
+BLOCK = 2000  # clocks to begin and to end a block
+KERNEL = 5000  # clocks to start one more kernel, the one that adds splits
+TRAFFIC = 1500  # bytes in a clock from and to memory
+
+
+@dataclass(frozen=True)
+class Tile:
+    """What a block of threads computes: rows x columns, in warps of warp_rows x warp_columns.
+
+    blocks: how many a multiprocessor is to hold, by which the compiler limits registers.
+    """
+
+    rows: int
+    columns: int
+    warp_rows: int
+    warp_columns: int
+    blocks: int
+    stages: int = 3
+
+    @property
+    def threads(self) -> int:
+        """Of a block."""
+        return 32 * (self.rows // self.warp_rows) * (self.columns // self.warp_columns)
+
+    @property
+    def shared(self) -> int:
+        """Bytes of shared memory."""
+        return self.stages * (self.rows + self.columns) * DEPTH * 4
+
+    @property
+    def defines(self) -> dict[str, int]:
+        """What the preprocessor is told."""
+        return {
+            "BM": self.rows,
+            "BN": self.columns,
+            "WM": self.warp_rows,
+            "WN": self.warp_columns,
+            "STAGES": self.stages,
+            "BLOCKS": self.blocks,
+        }
+
+    def clocks(self, products: int) -> float:
+        """Of a multiprocessor for a step: its tensor cores', or its shared memory's if that takes longer."""
+        reads = self.threads // 32 * (self.warp_rows + self.warp_columns)
+        return max(self.rows * self.columns * DEPTH * products / PRODUCTS, reads + self.rows + self.columns)
+
+
+TILES = (
+    Tile(128, 128, 64, 64, 2),
+    Tile(128, 64, 64, 32, 2),
+    Tile(64, 128, 32, 64, 2),
+    Tile(64, 64, 32, 32, 3),
+    Tile(128, 32, 32, 32, 3),
+    Tile(32, 128, 32, 32, 3),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a product is computed: a reduction of `steps` steps in each of `splits` splits."""
+
+    tile: Tile
+    splits: int
+    steps: int
+
+    def blocks(self, rows: int, columns: int, batch: int) -> int:
+        """Blocks for `batch` products."""
+        return ceil(rows / self.tile.rows) * ceil(columns / self.tile.columns) * batch * self.splits
+
+    def __str__(self) -> str:
+        """As `explain` says it."""
+        tile = f"tiles of {self.tile.rows} x {self.tile.columns} in {self.tile.stages} stages"
+        return tile if self.splits == 1 else f"{tile}, {self.splits} splits of the sums added in order"
+
+
+def tiles(products: int, vector: int) -> tuple[Tile, ...]:
+    """Those whose sums leave enough registers: for three products, for the places of numbers copied one by one."""
+    most = 64 * 64 if vector == 1 else 128 * 128 if products == 1 else 128 * 64
+    return tuple(tile for tile in TILES if tile.rows * tile.columns <= most)
+
+
+@cache
+def plan(rows: int, columns: int, depth: int, batch: int, products: int, vector: int) -> Plan:
+    """For `batch` products of rows x depth with depth x columns: what takes the fewest clocks.
+
+    vector: how many numbers are copied at once.
+    """
+    best: Any = None
+    steps = max(1, ceil(depth / DEPTH))
+    for tile in tiles(products, vector):
+        blocks = Plan(tile, 1, steps).blocks(rows, columns, batch)
+        for waves in range(1, 5):
+            splits = max(1, min(steps, waves * MULTIPROCESSORS // blocks))
+            each = ceil(steps / splits)
+            splits = ceil(steps / each)
+            turns = ceil(blocks * splits / MULTIPROCESSORS)
+            clocks = turns * (each * tile.clocks(products) + BLOCK)
+            if splits > 1:
+                clocks += KERNEL + 8 * splits * rows * columns * batch / TRAFFIC
+            if best is None or clocks < best[0]:
+                best = clocks, Plan(tile, splits, each)
+    return best[1]

@@ -1,0 +1,219 @@
+// Correlation: a convolution, or the phases of a transposed one, as a product of pixels and filters.
+//
+// y[pixel, f] = act(bias[f] + sum over taps u, v and channels c of x[pixel's, u, v, c] w[f, u, v, c]).
+// -D: those of pipeline.cuh, VECTOR (1 or 4 numbers copied at once), TURNED (0: w has channels side by side; 1: filters),
+// PHASED (1: the transposed map), WHOLE (1: DEPTH divides the channels), OFFSET (int or i64: what counts numbers in
+// memory), BLOCKS (of a multiprocessor).
+#include "pipeline.cuh"
+#include "vector.cuh"
+
+
+// One axis of a correlation: output first + step i sees input origin + stride i + back a with tap tap + skip a.
+struct Axis {
+    int count, first, step, origin, stride, back, taps, tap, skip;
+};
+
+__device__ Axis axis_of(int phase, int length, int kernel, int stride, int dilation, int padding) {
+    if (!PHASED) return {length, 0, 1, -padding, stride, dilation, kernel, 0, 1};
+    // The outputs q with (q + padding) % stride == phase get tap u from input (q + padding - u dilation) / stride, where
+    // that is whole: those taps are stride / gcd(stride, dilation) apart.
+    int divisor = stride;
+    for (int rest = dilation % stride; rest;) {
+        const int last = divisor % rest;
+        divisor = rest;
+        rest = last;
+    }
+    const int skip = stride / divisor, first = ((phase - padding) % stride + stride) % stride;
+    int tap = 0;
+    while (tap < skip && (tap * dilation - phase) % stride) ++tap;
+    const bool reached = tap < skip && tap < kernel;
+    const int origin = (first + padding - phase) / stride - (tap * dilation - phase) / stride;
+    const int count = first < length ? (length - first + stride - 1) / stride : 0;
+    return {count, first, stride, origin, 1, -dilation / divisor, reached ? (kernel - tap + skip - 1) / skip : 0, tap, skip};
+}
+
+// Tap and channel of a number of the reduction, in their order (u, v, c).
+struct Tap {
+    int u, v, c;
+
+    __device__ __forceinline__ Tap(int number, int columns, int channels) {
+        const int taps = number / channels;
+        u = taps / columns, v = taps % columns, c = number % channels;
+    }
+
+    __device__ __forceinline__ void advance(int by, int columns, int channels) {
+        c += by;
+        while (c >= channels) {
+            c -= channels;
+            if (++v == columns) v = 0, ++u;
+            if (WHOLE) break;
+        }
+    }
+};
+
+struct Map {
+    const float* data;
+    OFFSET image, row, pixel;
+    int height, width;
+};
+
+// The pixels that the rows of a block see, one tap and some channels at a time.
+struct Pixels {
+    using Layout = Along<BM>;
+    using Part = AlongPart<BM, VECTOR>;
+    const float* data;
+    OFFSET offset[Part::EACH], down, right;
+    int row[Part::EACH], column[Part::EACH], height, width, taps, columns, channels, back_row, back_column;
+    unsigned start;
+    Tap tap;
+
+    __device__ __forceinline__ Pixels(const Map& x, const Axis& r, const Axis& q, int from, int pixels, int channels, Tap tap)
+        : data(x.data), down(r.back * x.row), right(q.back * x.pixel), height(x.height), width(x.width), taps(r.taps),
+          columns(q.taps), channels(channels), back_row(r.back), back_column(q.back),
+          start(Layout::place(Part::row(), Part::depth())), tap(tap) {
+#pragma unroll
+        for (int i = 0; i < Part::EACH; ++i) {
+            const int number = from + Part::row() + i * Part::APART;
+            const int plane = r.count * q.count, image = number / plane, rest = number % plane;
+            column[i] = q.origin + rest % q.count * q.stride;
+            row[i] = r.origin + rest / q.count * r.stride;
+            offset[i] = image * x.image + row[i] * x.row + column[i] * x.pixel;
+            if (number >= pixels) row[i] = -(1 << 30);  // and so is never on the map
+        }
+    }
+
+    __device__ __forceinline__ void load(unsigned to) {
+        const float* from = data + (tap.u * down + tap.v * right + tap.c);
+        const int below = tap.u < taps ? tap.u * back_row : -(1 << 30), beside = tap.v * back_column;
+#pragma unroll
+        for (int i = 0; i < Part::EACH; ++i) {
+            const bool there = unsigned(row[i] + below) < unsigned(height) && unsigned(column[i] + beside) < unsigned(width);
+            copy<VECTOR>(to + Part::place(start, i), from + offset[i], there);
+        }
+        tap.advance(DEPTH, columns, channels);
+    }
+};
+
+struct Filters {
+    const float* data;
+    OFFSET filter, channel, row, column;  // strides
+};
+
+#if TURNED
+// Filters whose numbers of one tap and channel lie side by side.
+struct Weights {
+    using Layout = Across<BN>;
+    using Part = AcrossPart<BN, VECTOR>;
+    const float* data;
+    OFFSET down, right, channel, apart;
+    int taps, columns, channels;
+    bool there;
+    unsigned start;
+    Tap tap;
+
+    __device__ __forceinline__ Weights(const Filters& w, const Axis& r, const Axis& q, int from, int filters, int channels, Tap tap)
+        : data(w.data + r.tap * w.row + q.tap * w.column + from + Part::row()), down(r.skip * w.row),
+          right(q.skip * w.column), channel(w.channel), apart(Part::APART * w.channel), taps(r.taps), columns(q.taps), channels(channels),
+          there(from + Part::row() < filters), start(Layout::place(Part::row(), Part::depth())), tap(tap) {}
+
+    __device__ __forceinline__ void load(unsigned to) {
+        const float* from = data + (tap.u * down + tap.v * right + tap.c * channel);
+#pragma unroll
+        for (int i = 0; i < Part::EACH; ++i) {
+            copy<VECTOR>(to + Part::place(start, i), from, there && tap.u < taps);
+            if (WHOLE) {
+                from += apart;
+            } else {
+                tap.advance(Part::APART, columns, channels);
+                from = data + (tap.u * down + tap.v * right + tap.c * channel);
+            }
+        }
+        if (WHOLE) tap.advance(DEPTH, columns, channels);
+    }
+};
+#else
+// Filters whose channels lie side by side.
+struct Weights {
+    using Layout = Along<BN>;
+    using Part = AlongPart<BN, VECTOR>;
+    const float* data;
+    OFFSET down, right, apart;
+    int taps, columns, channels, filters;
+    unsigned start;
+    Tap tap;
+
+    __device__ __forceinline__ Weights(const Filters& w, const Axis& r, const Axis& q, int from, int count, int channels, Tap tap)
+        : data(w.data + r.tap * w.row + q.tap * w.column + (from + Part::row()) * w.filter), down(r.skip * w.row),
+          right(q.skip * w.column), apart(Part::APART * w.filter), taps(r.taps), columns(q.taps), channels(channels),
+          filters(count - from - Part::row()), start(Layout::place(Part::row(), Part::depth())), tap(tap) {}
+
+    __device__ __forceinline__ void load(unsigned to) {
+        const float* from = data + (tap.u * down + tap.v * right + tap.c);
+        const int most = tap.u < taps ? filters : 0;
+#pragma unroll
+        for (int i = 0; i < Part::EACH; ++i)
+            copy<VECTOR>(to + Part::place(start, i), from + i * apart, i * Part::APART < most);
+        tap.advance(DEPTH, columns, channels);
+    }
+};
+#endif
+
+// channels, filters: of a group. tiles: of pixels, at most, for each phase. steps: of a split. Split s writes its sums
+// apart * s further on. biased, rectified: whether
+// the bias is added, and what is below 0 made 0 (NaN stays); vectors: whether neighbours are written at once.
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(
+    const float* x, const float* w, const float* bias, float* y, OFFSET x_image, OFFSET x_row, OFFSET x_pixel,
+    OFFSET w_filter, OFFSET w_channel, OFFSET w_row, OFFSET w_column, OFFSET w_group, OFFSET y_image, OFFSET y_row,
+    OFFSET y_pixel, i64 apart, int images, int height, int width, int rows, int columns, int channels, int filters,
+    int groups, int kernel_rows, int kernel_columns, int stride_rows, int stride_columns, int dilation_rows,
+    int dilation_columns, int top, int left, int tiles, int steps, int biased, int rectified, int vectors
+) {
+    extern __shared__ __align__(128) float memory[];
+    int block = blockIdx.x;
+    auto next = [&](int count) { const int i = block % count; block /= count; return i; };
+    const int from_filter = next((filters + BN - 1) / BN) * BN, from_pixel = next(tiles) * BM;
+    const int phase_column = next(PHASED ? stride_columns : 1), phase_row = next(PHASED ? stride_rows : 1);
+    const int group = next(groups), split = block;
+    const Axis r = axis_of(phase_row, rows, kernel_rows, stride_rows, dilation_rows, top);
+    const Axis q = axis_of(phase_column, columns, kernel_columns, stride_columns, dilation_columns, left);
+    const int pixels = images * r.count * q.count;
+    if (from_pixel >= pixels) return;
+
+    Sums<WM, WN> sums;
+    sums.clear();
+    const int all = (r.taps * q.taps * channels + DEPTH - 1) / DEPTH, begin = split * steps;
+    const int mine = min(steps, all - begin);
+    if (mine > 0) {
+        const Map map = {x + group * channels, x_image, x_row, x_pixel, height, width};
+        const Filters weight = {w + group * w_group, w_filter, w_channel, w_row, w_column};
+        const int depth = begin * DEPTH;
+        Pixels a(map, r, q, from_pixel, pixels, channels, Tap(depth + Pixels::Part::depth(), q.taps, channels));
+        Weights b(weight, r, q, from_filter, filters, channels, Tap(depth + Weights::Part::depth(), q.taps, channels));
+        reduce(sums, a, b, mine, memory);
+    }
+
+    using Columns = Weights::Layout;
+    y += group * filters + split * apart;
+    const int plane = r.count * q.count, lane = threadIdx.x % 32;
+    const int first_filter = from_filter + warp_column();
+#pragma unroll
+    for (int e = 0; e < WM / 8; ++e) {
+        const int number = from_pixel + warp_row() + Pixels::Layout::row(e, lane);
+        if (number >= pixels) continue;
+        const int image = number / plane, rest = number % plane;
+        float* to = y + (image * y_image + (r.first + rest / q.count * r.step) * y_row +
+                         (q.first + rest % q.count * q.step) * y_pixel);
+#pragma unroll
+        for (int part = 0; part < WN / 4 / Columns::WIDTH; ++part) {
+            float values[Columns::WIDTH];
+            sums.part<Columns>(e, part, values);
+            const int filter = first_filter + Columns::column(part, lane);
+#pragma unroll
+            for (int k = 0; k < Columns::WIDTH; ++k) {
+                if (biased && filter + k < filters) values[k] += bias[group * filters + filter + k];
+                if (rectified) values[k] = values[k] < 0 ? 0 : values[k];
+            }
+            store_part(to, values, filter, filters, vectors);
+        }
+    }
+}

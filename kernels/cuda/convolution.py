@@ -1,0 +1,232 @@
+"""Convolution on tensor cores: an implicit matrix product, for all six sides of the operator.
+
+A convolution, and the input gradient of a transposed one, is one correlation; a transposed convolution, and the input
+gradient of one, is a correlation for each phase of the pixels it writes (`convolution.cu`). The gradient with respect
+to the weight is a product over pixels, in splits (`convolution_weight.cu`).
+
+products: 1 for TF32; 3 for float32, each number being two of TF32 (an infinite one gives NaN).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from math import ceil, gcd, prod
+from typing import Any
+
+import numpy as np
+
+from ..layout import Array, Shape, channels_last
+from ..namespace import namespace
+from ..window import Window
+from .blocking import DEPTH, Plan, plan
+from .module import kernel
+from .reach import too_far
+from .sides import Sides, geometry_of
+from .splits import add_splits
+from .strides import neighbours, strides, vector_of
+
+LARGEST = 2**31
+TYPES = {np.int32: "int", np.int64: "i64"}
+
+
+def refuses(first: Any, second: Any, *others: Any, **window: Any) -> str | None:
+    """Why tensor cores cannot serve."""
+    dtype = next(each.dtype for each in (first, second) if hasattr(each, "dtype"))
+    if dtype != np.float32:
+        return f"its products are of float32, not of {dtype}"
+    return too_far(first, second, *others, **window)
+
+
+def declines(first: Any, second: Any, *arguments: Any, groups: int, **parameters: Any) -> str | None:
+    """Why a library's matrix product is better: of a convolution or its gradients, each pixel is a window."""
+    shape = second if isinstance(second, tuple) else second.shape
+    if groups > 1 or not Window(shape[2:], **geometry_of(parameters)).pointwise:
+        return None
+    return "each pixel is a window of its own, and the base's matrix product is in float32 as it stands"
+
+
+@dataclass(frozen=True)
+class Correlation:
+    """A correlation's product: the pixels of a phase, at most, the phases of all groups, and how it is computed."""
+
+    pixels: int
+    phases: int
+    across: int  # 1 where the filters' numbers of one tap and channel lie side by side
+    vector: int
+    plan: Plan
+
+
+def correlation(
+    output: Shape, x: Array, weight: Array, window: Window, groups: int, turned: bool, products: int
+) -> Correlation:
+    """What the arrays allow, and what was chosen."""
+    stride = window.stride if turned else (1, 1)
+    channels, filters = x.shape[1] // groups, output[1] // groups
+    across = int(not neighbours(weight, 0 if turned else 1))
+    x_apart, apart = strides(x), strides(weight)
+    group = weight.shape[0] // groups * apart[0]
+    inner = int(turned) ^ 1 ^ across  # the axis of the weight whose numbers are copied together
+    vector = min(
+        vector_of(x, channels, x_apart[0], *x_apart[2:]),
+        vector_of(weight, filters if across else channels, group, apart[1 - inner], *apart[2:]),
+    )
+    pixels = output[0] * ceil(output[2] / stride[0]) * ceil(output[3] / stride[1])
+    skips = [step // gcd(step, dilation) for step, dilation in zip(stride, window.dilation, strict=True)]
+    taps = ceil(weight.shape[2] / skips[0]) * ceil(weight.shape[3] / skips[1])  # of a phase, at most
+    phases = prod(stride) * groups
+    chosen = plan(pixels, filters, taps * channels, phases, products, vector)
+    return Correlation(pixels, phases, across, vector, chosen)
+
+
+def offsets_of(window: Window, *maps: Array) -> Any:
+    """The type of distances within the maps and their padding."""
+    around = [sum(sides) + extent for sides, extent in zip(window.padding, window.extent, strict=True)]
+    for each in maps:
+        lengths = [length + more for length, more in zip(each.shape, (0, 0, *around), strict=True)]
+        if sum(abs(apart) * length for apart, length in zip(strides(each), lengths, strict=True)) >= LARGEST:
+            return np.int64
+    return np.int32
+
+
+def correlate(
+    output: Array,
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    window: Window,
+    groups: int,
+    activation: str | None,
+    *,
+    turned: bool,
+    products: int,
+) -> None:
+    """y = act(b + A x) or, `turned`, act(b + A' x), A being the convolution with `weight`."""
+    xp = namespace(x)
+    if not (neighbours(weight, 0) or neighbours(weight, 1)):
+        weight = channels_last(weight)
+    chosen = correlation(output.shape, x, weight, window, groups, turned, products)
+    tile, splits = chosen.plan.tile, chosen.plan.splits
+    n, k, rows, columns = output.shape
+    parts = output if splits == 1 else xp.empty((splits * n, rows, columns, k), output.dtype).transpose(0, 3, 1, 2)
+    last = bias if splits == 1 else None
+    channels, filters = x.shape[1] // groups, k // groups
+    x_apart, apart, y_apart = strides(x), strides(weight), strides(parts)
+    offset = offsets_of(window, x, weight, parts[:n])
+    vectors = vector_of(parts, filters, y_apart[0], *y_apart[2:]) > 1
+    run = kernel(
+        "convolution.cu",
+        "correlate",
+        **tile.defines,
+        PRODUCTS=products,
+        VECTOR=chosen.vector,
+        TURNED=chosen.across,
+        PHASED=int(turned),
+        WHOLE=int(channels % DEPTH == 0 and chosen.vector > 1),
+        OFFSET=TYPES[offset],
+    )
+    filter_apart, channel_apart = (apart[1], apart[0]) if turned else apart[:2]
+    run(
+        chosen.plan.blocks(chosen.pixels, filters, chosen.phases),
+        tile.threads,
+        *(x, weight, x if last is None else xp.ascontiguousarray(last), parts),
+        *map(offset, (x_apart[0], *x_apart[2:])),
+        *map(offset, (filter_apart, channel_apart, *apart[2:], weight.shape[0] // groups * apart[0])),
+        *map(offset, (y_apart[0], *y_apart[2:])),
+        np.int64(prod(output.shape)),
+        *map(np.int32, (n, *x.shape[2:], rows, columns, channels, filters, groups)),
+        *geometry(window),
+        *map(np.int32, (ceil(chosen.pixels / tile.rows), chosen.plan.steps)),
+        *map(np.int32, (last is not None, activation == "relu" and splits == 1, vectors)),
+        shared=tile.shared,
+    )
+    if splits > 1:
+        add_splits(output, parts, bias, activation, splits)
+
+
+def geometry(window: Window) -> list[np.int32]:
+    """What a kernel is told of a window."""
+    (top, _), (left, _) = window.padding
+    return [np.int32(number) for number in (*window.kernel, *window.stride, *window.dilation, top, left)]
+
+
+@dataclass(frozen=True)
+class Sums:
+    """A weight gradient's product: how its maps are copied, and how it is computed."""
+
+    x_vector: int
+    grad_vector: int
+    plan: Plan
+
+
+def sums(shape: Shape, x: Array, grad: Array, groups: int, products: int) -> Sums:
+    """What the arrays allow, and what was chosen."""
+    x_apart, grad_apart = strides(x), strides(grad)
+    x_vector = vector_of(x, shape[1], x_apart[0], *x_apart[2:])
+    grad_vector = vector_of(grad, shape[0] // groups, grad_apart[0], *grad_apart[2:])
+    pixels = grad.shape[0] * prod(grad.shape[2:])
+    chosen = plan(shape[0] // groups, prod(shape[1:]), pixels, groups, products, min(x_vector, grad_vector))
+    return Sums(x_vector, grad_vector, chosen)
+
+
+def correlate_weight(output: Array, x: Array, grad: Array, window: Window, groups: int, *, products: int) -> None:
+    """dw[k,c,u,v] = sum over n,i,j of grad[n,k,i,j] x[n, c, i s - pad + u d, j s - pad + v d]."""
+    chosen = sums(output.shape, x, grad, groups, products)
+    tile, splits = chosen.plan.tile, chosen.plan.splits
+    filters, channels, rows, columns = output.shape
+    numbers = prod(output.shape[1:])
+    apart, x_apart, grad_apart = strides(output), strides(x), strides(grad)
+    dense = neighbours(output, 1) and apart[2:] == (columns * channels * (rows > 1), channels * (columns > 1))
+    parts, filter_apart = output, apart[0]
+    if splits > 1 or not dense:
+        parts, filter_apart = namespace(x).empty((splits, filters, numbers), output.dtype), numbers
+    offset = offsets_of(window, x, grad)
+    run = kernel(
+        "convolution_weight.cu",
+        "correlate_weight",
+        **tile.defines,
+        PRODUCTS=products,
+        VECTOR_X=chosen.x_vector,
+        VECTOR_G=chosen.grad_vector,
+        WIDE=int(grad.shape[3] >= DEPTH),
+        OFFSET=TYPES[offset],
+    )
+    run(
+        chosen.plan.blocks(filters // groups, numbers, groups),
+        tile.threads,
+        *(x, grad, parts),
+        *map(offset, (x_apart[0], *x_apart[2:], grad_apart[0], *grad_apart[2:])),
+        *map(np.int64, (filter_apart, filters * numbers)),
+        *map(np.int32, (grad.shape[0], *x.shape[2:], *grad.shape[2:], channels, filters // groups, groups)),
+        *geometry(window),
+        *map(np.int32, (chosen.plan.steps * DEPTH, vector_of(parts, numbers, filter_apart) > 1)),
+        shared=tile.shared,
+    )
+    if parts is not output:
+        add_splits(output, parts, None, None, splits)
+
+
+def describe(
+    output: Shape, x: Array, weight: Array, window: Window, groups: int, *, turned: bool, products: int
+) -> str:
+    """What `explain` says of a correlation."""
+    chosen = correlation(output, x, weight, window, groups, turned, products)
+    phases = chosen.phases // groups
+    return f"{_products(products)}, {chosen.plan}" + f", {phases} phases" * (phases > 1)
+
+
+def describe_weight(shape: Shape, x: Array, grad: Array, groups: int, *, products: int) -> str:
+    """What `explain` says of the weight's gradient."""
+    return f"{_products(products)}, {sums(shape, x, grad, groups, products).plan}"
+
+
+def _products(products: int) -> str:
+    return "products of TF32" if products == 1 else f"{products} products of TF32 for one of float32"
+
+
+def _sides(products: int) -> Sides:
+    functions = correlate, correlate_weight, describe, describe_weight
+    return Sides(*(partial(function, products=products) for function in functions))
+
+
+tf32, fp32x3 = _sides(1), _sides(3)

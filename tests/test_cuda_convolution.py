@@ -1,0 +1,251 @@
+"""Convolution on tensor cores, emulated: exact in small integers, within a bound in real numbers, no bank conflicts."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from gpu_cases import placed
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from kernel_cases import REPEATED, Convolution, arranged, convolutions, integers, same_bits
+
+from upconv import kernels
+from upconv.kernels import reference
+from upconv.kernels.cuda import blocking, convolution
+from upconv.kernels.cuda.blocking import TILES, Tile
+
+ALGORITHMS = ("tf32", "fp32x3")
+SMALL = Tile(32, 32, 32, 32, 4)  # a warp: many blocks on small maps
+FORMATS = ("contiguous", "channels_last", "slice", "spread", "reversed", "turned", *REPEATED)
+seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
+SPLITTING = {"KERNEL": 0, "BLOCK": 0, "TRAFFIC": 10**9}  # costs of splits: none
+SHARED = [HealthCheck.function_scoped_fixture]  # one device for all examples
+
+
+@contextmanager
+def planned(*tiles, **constants):
+    """Plans of these tiles and with other constants."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocking, "TILES", tiles or TILES)
+        for name, value in constants.items():
+            patch.setattr(blocking, name, value)
+        blocking.plan.cache_clear()
+        yield
+    blocking.plan.cache_clear()
+
+
+def sides(case, rng, activation=None, numbers=integers):
+    """The six calls of a geometry: name, arguments, parameters and the terms of each sum."""
+    shapes = case.x_shape, case.y_shape, case.weight_shape
+    x, y, weight = (arranged(numbers(rng, shape).astype(np.float32), "channels_last") for shape in shapes)
+    bias, up_bias = (numbers(rng, shape[1]).astype(np.float32) for shape in (case.y_shape, case.x_shape))
+    end, up = {"activation": activation}, {"activation": activation, "output_padding": case.output_padding}
+    taps = weight[0, 0].size
+    forth, back = case.weight_shape[1] * taps, case.weight_shape[0] // case.groups * taps
+    return [
+        ("conv2d", (x, weight, bias), end, forth + 1),
+        ("conv2d_input", (x.shape, weight, y), {}, back),
+        ("conv2d_weight", (x, weight.shape, y), {}, y[:, 0].size),
+        ("conv_transpose2d", (y, weight, up_bias), up, back + 1),
+        ("conv_transpose2d_input", (y.shape, weight, x), {}, forth),
+        ("conv_transpose2d_weight", (y, weight.shape, x), {}, y[:, 0].size),
+    ]
+
+
+def formatted(arguments, format):
+    """Arrays in a memory format; shapes as they are."""
+    return [arranged(each, format) if isinstance(each, np.ndarray) else each for each in arguments]
+
+
+def on_device(gpu, arguments):
+    """Arrays on the device in the same format."""
+    return [placed(gpu, each) if isinstance(each, np.ndarray) else each for each in arguments]
+
+
+def check_exact(gpu, case, rng, algorithm, format="channels_last", activation=None, only=""):
+    """Each of the six operators in small integers, which both kinds of products keep."""
+    for name, arguments, more, _ in sides(case, rng, activation):
+        if name.startswith(only):
+            arguments = formatted(arguments, format)
+            expected = getattr(reference, name)(*arguments, **more, **case.geometry)
+            given = on_device(gpu, arguments)
+            actual = getattr(kernels, name)(*given, **more, **case.geometry, precision="tf32", algorithm=algorithm)
+            same_bits(actual.get(), expected, np.float32, name)
+
+
+@settings(max_examples=25, suppress_health_check=SHARED)
+@given(convolutions(), seeds, st.sampled_from(FORMATS), st.sampled_from(ALGORITHMS), st.sampled_from((None, "relu")))
+def test_all_sides_are_exact_in_small_integers(gpu, case, rng, format, algorithm, activation):
+    with planned(SMALL):
+        check_exact(gpu, case, rng, algorithm, format, activation)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, suppress_health_check=SHARED)
+@given(convolutions(), seeds, st.sampled_from(FORMATS), st.sampled_from(ALGORITHMS), st.sampled_from((None, "relu")))
+def test_all_sides_are_exact_in_a_long_sweep(gpu, case, rng, format, algorithm, activation):
+    with planned(SMALL):
+        check_exact(gpu, case, rng, algorithm, format, activation)
+
+
+# Channels and filters around a vector, a step and a tile; batches that end inside of one.
+EDGES = {
+    "one channel": Convolution((3, 1, 5, 6), (1, 1, 3, 3), padding=((1, 1), (1, 1))),
+    "an image of colours": Convolution((1, 3, 9, 8), (8, 3, 3, 3), (2, 2), ((1, 1), (1, 1))),
+    "a vector more": Convolution((2, 4, 4, 7), (5, 4, 3, 3), padding=((1, 1), (1, 1))),
+    "a step less": Convolution((1, 31, 3, 4), (33, 31, 2, 2)),
+    "a step": Convolution((5, 32, 3, 3), (64, 32, 3, 3), padding=((1, 1), (1, 1))),
+    "two steps and a vector": Convolution((2, 68, 3, 4), (36, 68, 3, 3), padding=((1, 1), (1, 1))),
+    "one more than two steps": Convolution((1, 65, 3, 3), (65, 65, 3, 3), padding=((1, 1), (1, 1))),
+    "one output": Convolution((1, 8, 5, 5), (8, 8, 5, 5)),
+    "stride larger than the kernel": Convolution((2, 8, 9, 10), (8, 8, 2, 2), (3, 4)),
+    "dilated, strided, framed": Convolution((1, 8, 13, 12), (4, 8, 3, 3), (3, 2), ((2, 0), (1, 3)), (2, 3)),
+    "as strided as dilated": Convolution((1, 4, 9, 7), (8, 4, 3, 3), (2, 2), ((1, 1), (1, 0)), (2, 2)),
+    "groups": Convolution((2, 24, 4, 5), (16, 12, 3, 3), (2, 1), ((1, 0), (0, 1)), groups=2),
+    "groups of odd sizes": Convolution((2, 15, 4, 5), (9, 5, 3, 2), (1, 2), ((1, 1), (1, 1)), groups=3),
+}
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("name", EDGES)
+def test_edges_are_exact(gpu, name, algorithm):
+    with planned(SMALL):
+        check_exact(gpu, EDGES[name], np.random.default_rng(0), algorithm, activation="relu")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5, 7])
+@pytest.mark.parametrize("filters", [1, 3, 4, 5, 8, 31, 33, 64, 65])
+@pytest.mark.parametrize("channels", [1, 3, 4, 5, 8, 31, 33, 64, 65])
+def test_any_number_of_channels_and_filters_with_any_kernel(gpu, channels, filters, kernel, algorithm):
+    rng = np.random.default_rng(channels * filters + kernel)
+    stride = tuple(int(each) for each in rng.integers(1, kernel + 2, 2))
+    padding = tuple(tuple(int(each) for each in rng.integers(0, kernel, 2)) for _ in range(2))
+    case = Convolution((2, channels, kernel, kernel + 2), (filters, channels, kernel, kernel), stride, padding)
+    with planned(SMALL):
+        check_exact(gpu, case, rng, algorithm)
+
+
+@pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows}x{tile.columns}")
+def test_every_tile_is_exact_and_free_of_bank_conflicts(gpu, tile):
+    case = Convolution((3, 12, 7, 9), (36, 12, 3, 3), (1, 2), ((1, 1), (0, 1)))
+    for algorithm, products in (("tf32", 1), ("fp32x3", 3)):
+        with planned(tile):
+            if tile in blocking.tiles(products, vector=4):
+                gpu.device.forget()
+                check_exact(gpu, case, np.random.default_rng(1), algorithm, only="conv2d")
+                for name, *_, counts in gpu.device.launches:
+                    assert counts.bank_conflicts == 0, (name, counts.of("shared"))
+                    assert counts.executed("mma") > 0 or name == "add_splits"
+
+
+@pytest.mark.parametrize("tile", blocking.tiles(1, vector=1), ids=lambda tile: f"{tile.rows}x{tile.columns}")
+def test_tiles_of_single_numbers_are_exact_and_free_of_bank_conflicts(gpu, tile):
+    with planned(tile):
+        check_exact(gpu, Convolution((2, 3, 7, 9), (5, 3, 3, 3)), np.random.default_rng(1), "tf32", only="conv2d")
+    assert all(counts.bank_conflicts == 0 for *_, counts in gpu.device.launches)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_sums_in_splits_are_exact_and_the_same_every_time(gpu, algorithm):
+    case = Convolution((2, 32, 11, 13), (32, 32, 3, 3), (2, 2), ((1, 1), (1, 1)))
+    with planned(SMALL, **SPLITTING):
+        check_exact(gpu, case, np.random.default_rng(0), algorithm, activation="relu")
+        assert gpu.device.names["add_splits"] == 6
+        for name, arguments, more, _ in sides(case, np.random.default_rng(1), numbers=real):
+            given, how = on_device(gpu, arguments), more | case.geometry | {"precision": "tf32", "algorithm": algorithm}
+            first, second = (getattr(kernels, name)(*given, **how).get().tobytes() for _ in range(2))
+            assert first == second
+
+
+def real(rng, shape):
+    return rng.standard_normal(shape)
+
+
+@pytest.mark.parametrize("splits", [False, True])
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_real_numbers_stay_within_the_bound_of_their_products(gpu, algorithm, splits):
+    """A factor of TF32 is off by 2**-11 of itself, so a product by 2**-10; two of them leave 2**-22 of a factor.
+
+    Three products leave out the smallest, 2**-22 of the product. The sums are float32's, truncated: 2**-23 for each
+    term of the sum of magnitudes.
+    """
+    case = Convolution((2, 20, 7, 6), (12, 20, 3, 3), (1, 2), ((1, 1), (1, 1)))
+    products = {"tf32": 2**-10 + 2**-22, "fp32x3": 2**-20}[algorithm]
+    with planned(SMALL, **(SPLITTING if splits else {})):
+        for name, arguments, more, terms in sides(case, np.random.default_rng(2), numbers=real):
+            how, given = more | case.geometry, on_device(gpu, arguments)
+            sizes = [abs(each) if isinstance(each, np.ndarray) else each for each in arguments]
+            expected, magnitude = (getattr(reference, name)(*each, **how) for each in (arguments, sizes))
+            actual = getattr(kernels, name)(*given, **how, precision="tf32", algorithm=algorithm)
+            excess = abs(actual.get() - expected) - (products + terms * 2**-23) * magnitude
+            assert excess.max() <= 0, f"{name}: {excess.max()} beyond the bound"
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_nan_reaches_its_windows_and_no_others(gpu, algorithm):
+    case = Convolution((2, 5, 6, 7), (6, 5, 3, 3), (2, 1), ((1, 1), (1, 0)))
+    with planned(SMALL):
+        for name, arguments, more, _ in sides(case, np.random.default_rng(3), "relu"):
+            for argument in arguments:
+                if isinstance(argument, np.ndarray) and argument.shape in (case.x_shape, case.y_shape):
+                    argument.flags.writeable = True
+                    argument[-1, 2, 0, 1] = np.nan
+            expected = getattr(reference, name)(*arguments, **more, **case.geometry)
+            given = on_device(gpu, formatted(arguments, "spread"))
+            actual = getattr(kernels, name)(*given, **more, **case.geometry, precision="tf32", algorithm=algorithm)
+            np.testing.assert_array_equal(actual.get(), expected)
+
+
+def test_distances_beyond_32_bits_are_counted_in_64(gpu, monkeypatch):
+    monkeypatch.setattr(convolution, "LARGEST", 1)
+    with planned(SMALL):
+        for case in (EDGES["a vector more"], EDGES["a step"]):
+            check_exact(gpu, case, np.random.default_rng(0), "tf32", "reversed", only="conv2d")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_out_may_be_some_channels_of_a_wider_map(gpu, algorithm):
+    case = Convolution((2, 8, 4, 5), (12, 8, 3, 3), padding=((1, 1), (1, 1)))
+    for constants in ({}, SPLITTING):
+        for name, arguments, more, _ in sides(case, np.random.default_rng(4)):
+            expected = getattr(reference, name)(*arguments, **more, **case.geometry)
+            for format in ("slice", "spread"):
+                out = placed(gpu, arranged(np.zeros(expected.shape, np.float32), format))
+                with planned(SMALL, **constants):
+                    given, how = on_device(gpu, arguments), {"precision": "tf32", "algorithm": algorithm, "out": out}
+                    assert getattr(kernels, name)(*given, **more, **case.geometry, **how) is out
+                same_bits(out.get(), expected, np.float32, name)
+
+
+def test_what_serves_is_chosen_by_precision_and_said(gpu):
+    case = Convolution((2, 64, 32, 32), (64, 64, 3, 3), padding=((1, 1), (1, 1)))
+    for name, arguments, more, _ in sides(case, np.random.default_rng(5)):
+        function, given = getattr(kernels, name), on_device(gpu, arguments)
+        for precision, algorithm in (("fp32", "fp32x3"), ("tf32", "tf32")):
+            said = kernels.explain(function, *given, **more, **case.geometry, precision=precision)
+            assert said.variant == algorithm and "tiles of" in str(said)
+        with pytest.raises(ValueError, match="asks for fp32"):
+            function(*given, **more, **case.geometry, precision="fp32", algorithm="tf32")
+        doubles = [each.astype(np.float64) if hasattr(each, "dtype") else each for each in given]
+        for algorithm in ALGORITHMS:
+            with pytest.raises(ValueError, match="not of float64"):
+                function(*doubles, **more, **case.geometry, precision="tf32", algorithm=algorithm)
+
+
+def test_a_matrix_product_of_pixels_is_left_to_the_library(gpu):
+    for name, arguments, more, _ in sides(Convolution((2, 8, 4, 4), (8, 8, 1, 1)), np.random.default_rng(6)):
+        function, given = getattr(kernels, name), on_device(gpu, arguments)
+        assert kernels.explain(function, *given, **more).variant == "base"
+        assert kernels.explain(function, *given, **more, precision="tf32").variant == "tf32"
+
+
+@pytest.mark.parametrize("products", [1, 3])
+@pytest.mark.parametrize("vector", [1, 4])
+def test_plans_cover_every_step_once(products, vector):
+    for rows, columns, depth, batch in ((1, 1, 0, 1), (2048, 1024, 9216, 1), (64, 576, 524288, 1), (7, 5, 33, 40)):
+        plan = blocking.plan(rows, columns, depth, batch, products, vector)
+        steps = max(1, -(-depth // blocking.DEPTH))
+        assert plan.tile in blocking.tiles(products, vector)
+        assert (plan.splits - 1) * plan.steps < steps <= plan.splits * plan.steps
