@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import memory
+from .cuda import layout as cuda
 from .namespace import address, is_array, namespace, on_device
 
 Array = np.ndarray  # or CuPy's, which has the same attributes but for a few (`namespace.py`)
@@ -62,8 +63,27 @@ def channels_last(x: Array) -> Array:
     if is_channels_last(x):
         return x
     copy = empty(x.shape, x.dtype, x)
-    copy[...] = x
+    assign(copy, x)
     return copy
+
+
+def contiguous(x: Array) -> Array:
+    """The same values in contiguous memory: `x` itself where it is so already, a copy where not."""
+    if not on_device(x):
+        return np.ascontiguousarray(x)
+    if x.flags.c_contiguous:
+        return x
+    copy = namespace(x).empty(x.shape, x.dtype)
+    assign(copy, x)
+    return copy
+
+
+def assign(out: Array, x: Array) -> None:
+    """out[...] = x, for arrays of one shape and dtype that share no memory."""
+    if on_device(out) and out.ndim == 4:
+        cuda.assign(out, x)
+    else:
+        out[...] = x
 
 
 def joined(xs: Sequence[Array]) -> Array | None:

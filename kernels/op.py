@@ -171,11 +171,11 @@ class Op:
         for position, (result, output) in enumerate(zip(results, case.outputs, strict=True)):
             if position == 0 and case.out is not None:
                 if not may_share_memory(result, case.out):
-                    case.out[...] = result.reshape(output.given)
+                    layout.assign(case.out, result.reshape(output.given))
                 results[0] = case.out
                 continue
             if output.format == "contiguous" and result.ndim == 4:
-                result = namespace(result).ascontiguousarray(result)
+                result = layout.contiguous(result)
             results[position] = result if output.final is None else result.reshape(output.final)
         return results[0] if len(results) == 1 else tuple(results)
 
