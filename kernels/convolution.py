@@ -13,7 +13,8 @@ from .case import Case, Output
 from .cpu import convolution as cpu
 from .cpu import dots, grouped, single, winograd, winograd_weight
 from .cuda import convolution as tensor_cores
-from .cuda import depthwise
+from .cuda import depthwise, simt
+from .cuda.sides import declines_pointwise
 from .layout import Array, Shape, format_of, plane
 from .op import Variant, never, operator
 from .precision import checked as checked_precision
@@ -49,7 +50,8 @@ def on_gpu(side: str, *, turned: bool = False, sums: bool = False) -> list[Varia
     for name, sides, refusal, preference, precision in (
         ("depthwise", depthwise.sides, refuses, declines, "fp32"),
         ("tf32", tensor_cores.tf32, tensor_cores.refuses, never, "tf32"),
-        ("fp32x3", tensor_cores.fp32x3, tensor_cores.refuses, tensor_cores.declines, "fp32"),
+        ("fp32x3", tensor_cores.fp32x3, tensor_cores.refuses, declines_pointwise, "fp32"),
+        ("direct", simt.sides, simt.refuses, declines_pointwise, "fp32"),
     ):
         run, describe = getattr(sides, side), getattr(sides, f"describe_{side}")
         variants.append(Variant(name, run, refusal, describe, preference, "cuda", precision))

@@ -22,7 +22,7 @@ from ..window import Window
 from .blocking import DEPTH, Plan, plan
 from .module import kernel
 from .reach import too_far
-from .sides import Sides, geometry_of
+from .sides import Sides
 from .splits import add_splits
 from .strides import neighbours, strides, vector_of
 
@@ -36,14 +36,6 @@ def refuses(first: Any, second: Any, *others: Any, **window: Any) -> str | None:
     if dtype != np.float32:
         return f"its products are of float32, not of {dtype}"
     return too_far(first, second, *others, **window)
-
-
-def declines(first: Any, second: Any, *arguments: Any, groups: int, **parameters: Any) -> str | None:
-    """Why a library's matrix product is better: of a convolution or its gradients, each pixel is a window."""
-    shape = second if isinstance(second, tuple) else second.shape
-    if groups > 1 or not Window(shape[2:], **geometry_of(parameters)).pointwise:
-        return None
-    return "each pixel is a window of its own, and the base's matrix product is in float32 as it stands"
 
 
 @dataclass(frozen=True)

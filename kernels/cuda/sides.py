@@ -106,6 +106,14 @@ class Sides:
         return self.describe_weight(shape, grad, x, groups)
 
 
+def declines_pointwise(first: Any, second: Any, *others: Any, groups: int, **parameters: Any) -> str | None:
+    """Why a library's matrix product is better: of a convolution or its gradients, each pixel is a window."""
+    shape = second if isinstance(second, tuple) else second.shape
+    if groups > 1 or not Window(shape[2:], **geometry_of(parameters)).pointwise:
+        return None
+    return "each pixel is a window of its own, and the base's matrix product is of the same precision"
+
+
 def geometry_of(parameters: dict[str, Any]) -> dict[str, Any]:
     """Of a variant's parameters those of its window."""
     return {name: parameters[name] for name in ("stride", "padding", "dilation")}
