@@ -77,12 +77,12 @@ def batch_norm_training_input(
         dbias.fill(0)
         return
     of = matrix(x, grad)
-    parts, mean = of.parts(), _dense(mean)
+    parts, centre = of.parts(), _dense(mean)
     room, constants = partial(x, parts, 3, of.width), namespace(x).empty(3 * x.shape[1], x.dtype)
-    of.start(SOURCE, "products", [x, grad], mean, room, blocks=parts, RELU=0)
+    of.start(SOURCE, "products", [x, grad], centre, room, blocks=parts, RELU=0)
     _slopes(of, room, parts, x, _dense(variance), _dense(weight), np.float64(eps), dweight, dbias, constants)
     of = matrix(x, grad, dx)
-    of.start(SOURCE, "gradient", [x, grad, dx], mean, constants, blocks=of.parts(), RELU=0)
+    of.start(SOURCE, "gradient", [x, grad, dx], centre, constants, blocks=of.parts(), RELU=0)
 
 
 def _slopes(of: Any, room: Array, parts: int, x: Array, *more: Any) -> None:

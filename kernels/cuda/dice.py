@@ -51,7 +51,8 @@ def _overlaps(
     """For each class the overlap, the constants of the gradient, and what the kernels were compiled for."""
     of, xp, classes = pixels(logits), namespace(logits), logits.shape[1]
     labels, label = typed(labels)
-    blocks, flags = min(of.blocks, MOST), {"LABEL": label, "SQUARED": int(squared)}
+    blocks = min(of.blocks, MOST)
+    flags: dict[str, Any] = {"LABEL": label, "SQUARED": int(squared)}
     room, overlap = partial(logits, blocks, 3, classes), xp.empty(classes, "float64")
     constants = xp.empty(2 * classes, logits.dtype)
     given = labels, np.int64(ignore_index), room, np.int64(of.blocks)

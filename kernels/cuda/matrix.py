@@ -113,11 +113,13 @@ def matrix(*maps: Array, images: bool = False) -> Matrix:
 def plane(*maps: Array) -> Matrix:
     """A plane of maps (N, C, P) whose planes are dense; the steps are those of images and channels."""
     x = maps[0]
-    steps = [tuple(each.strides[axis] // each.itemsize for axis in (0, 1)) for each in maps]
+    steps = [(each.strides[0] // each.itemsize, each.strides[1] // each.itemsize) for each in maps]
     apart = [step for each in steps for step, size in zip(each, x.shape, strict=False) if size > 1]
     lanes = _lanes(maps, x.itemsize, apart)
     rows, rest = divmod(x.shape[2], lanes)
-    return Matrix(x.dtype, rows, rest, lanes, 1, (1, 1), tuple((*each, lanes) for each in steps), lanes, True)
+    return Matrix(
+        x.dtype, rows, rest, lanes, 1, (1, 1), tuple((image, channel, lanes) for image, channel in steps), lanes, True
+    )
 
 
 def _lanes(maps: Sequence[Array], wide: int, steps: Sequence[int]) -> int:

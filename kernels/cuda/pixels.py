@@ -71,7 +71,9 @@ class Pixels:
         numbers = {"CLASSES": self.classes, "GROUP": self.group, "PIXELS": self.together}
         return {"NUMBER": NUMBERS[self.dtype], "PLANES": int(self.planes), "FLAT": self.flat, **numbers}
 
-    def start(self, source: str, name: str, maps: Sequence[Array], *more: Any, blocks: int, **defines: Any) -> None:
+    def start(
+        self, source: str, name: str, maps: Sequence[Array | None], *more: Any, blocks: int, **defines: Any
+    ) -> None:
         """Start a kernel with so many blocks."""
         given = [each for x, steps in zip(maps, self.steps, strict=True) for each in (x, *map(np.int64, steps))]
         sizes = map(np.int32, (0, self.classes, self.classes, *self.size))
@@ -83,8 +85,8 @@ def pixels(*maps: Array) -> Pixels:
     """Maps of one shape, as the kernels see them."""
     x = maps[0]
     if x.ndim == 3:
-        steps = tuple((*(step // each.itemsize for step in each.strides[:2]), 1) for each in maps)
-        return Pixels(x.dtype, x.shape[0], x.shape[2], x.shape[1], (1, 1), steps, True, 1)
+        apart = tuple((each.strides[0] // each.itemsize, each.strides[1] // each.itemsize, 1) for each in maps)
+        return Pixels(x.dtype, x.shape[0], x.shape[2], x.shape[1], (1, 1), apart, True, 1)
     n, classes, h, w = x.shape
     sizes, steps = merged((n, h, w), [steps_of(each) for each in maps])
     flat = int(sizes[:2] == (1, 1))
