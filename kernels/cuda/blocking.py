@@ -6,7 +6,7 @@ all. It comes from counted instructions and bytes; it has not been measured on a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from math import ceil
 from typing import Any
@@ -91,8 +91,9 @@ class Plan:
 
 def tiles(products: int, vector: int) -> tuple[Tile, ...]:
     """Those whose sums leave enough registers: for three products, for the places of numbers copied one by one."""
-    most = 64 * 64 if vector == 1 else 128 * 128 if products == 1 else 128 * 64
-    return tuple(tile for tile in TILES if tile.rows * tile.columns <= most)
+    if vector == 1:
+        return tuple(replace(tile, blocks=2) for tile in TILES if tile.rows <= 64 and tile.columns <= 64)
+    return tuple(tile for tile in TILES if products == 1 or tile.rows * tile.columns <= 128 * 64)
 
 
 @cache

@@ -9,6 +9,7 @@ products: 1 for TF32; 3 for float32, each number being two of TF32 (an infinite 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from math import ceil, gcd, prod
@@ -92,20 +93,19 @@ def correlate(
     *,
     turned: bool,
     products: int,
-) -> None:
-    """y = act(b + A x) or, `turned`, act(b + A' x), A being the convolution with `weight`."""
-    xp = namespace(x)
-    if not (neighbours(weight, 0) or neighbours(weight, 1)):
-        weight = channels_last(weight)
-    chosen = correlation(output.shape, x, weight, window, groups, turned, products)
+) -> Callable[..., None]:
+    """y = act(b + A x) or, `turned`, act(b + A' x), A being the convolution with `weight`. Gives back how to do so."""
+    xp, shape = namespace(x), output.shape
+    arranged = neighbours(weight, 0) or neighbours(weight, 1)
+    weight = weight if arranged else channels_last(weight)
+    chosen = correlation(shape, x, weight, window, groups, turned, products)
     tile, splits = chosen.plan.tile, chosen.plan.splits
-    n, k, rows, columns = output.shape
-    parts = output if splits == 1 else xp.empty((splits * n, rows, columns, k), output.dtype).transpose(0, 3, 1, 2)
-    last = bias if splits == 1 else None
+    n, k, rows, columns = shape
     channels, filters = x.shape[1] // groups, k // groups
+    parts = output if splits == 1 else xp.empty((n, rows, columns, k), output.dtype).transpose(0, 3, 1, 2)
     x_apart, apart, y_apart = strides(x), strides(weight), strides(parts)
-    offset = offsets_of(window, x, weight, parts[:n])
-    vectors = vector_of(parts, filters, y_apart[0], *y_apart[2:]) > 1
+    filter_apart, channel_apart = (apart[1], apart[0]) if turned else apart[:2]
+    offset = offsets_of(window, x, weight, parts)
     run = kernel(
         "convolution.cu",
         "correlate",
@@ -117,23 +117,29 @@ def correlate(
         WHOLE=int(channels % DEPTH == 0 and chosen.vector > 1),
         OFFSET=TYPES[offset],
     )
-    filter_apart, channel_apart = (apart[1], apart[0]) if turned else apart[:2]
-    run(
-        chosen.plan.blocks(chosen.pixels, filters, chosen.phases),
-        tile.threads,
-        *(x, weight, x if last is None else xp.ascontiguousarray(last), parts),
+    blocks = chosen.plan.blocks(chosen.pixels, filters, chosen.phases)
+    numbers = [
         *map(offset, (x_apart[0], *x_apart[2:])),
         *map(offset, (filter_apart, channel_apart, *apart[2:], weight.shape[0] // groups * apart[0])),
         *map(offset, (y_apart[0], *y_apart[2:])),
-        np.int64(prod(output.shape)),
+        np.int64(prod(shape)),
         *map(np.int32, (n, *x.shape[2:], rows, columns, channels, filters, groups)),
         *geometry(window),
         *map(np.int32, (ceil(chosen.pixels / tile.rows), chosen.plan.steps)),
-        *map(np.int32, (last is not None, activation == "relu" and splits == 1, vectors)),
-        shared=tile.shared,
-    )
-    if splits > 1:
-        add_splits(output, parts, bias, activation, splits)
+        *map(np.int32, (bias is not None and splits == 1, activation == "relu" and splits == 1)),
+        np.int32(vector_of(parts, filters, y_apart[0], *y_apart[2:]) > 1),
+    ]
+
+    def again(output: Array, x: Array, weight: Array, bias: Array | None) -> None:
+        weight = weight if arranged else channels_last(weight)
+        parts = output if splits == 1 else xp.empty((splits, *shape), output.dtype)
+        last = x if bias is None else xp.ascontiguousarray(bias)
+        run(blocks, tile.threads, x, weight, last, parts, *numbers, shared=tile.shared)
+        if splits > 1:
+            add_splits(output, parts, bias, activation, splits)
+
+    again(output, x, weight, bias)
+    return again
 
 
 def geometry(window: Window) -> list[np.int32]:
@@ -161,17 +167,20 @@ def sums(shape: Shape, x: Array, grad: Array, groups: int, products: int) -> Sum
     return Sums(x_vector, grad_vector, chosen)
 
 
-def correlate_weight(output: Array, x: Array, grad: Array, window: Window, groups: int, *, products: int) -> None:
-    """dw[k,c,u,v] = sum over n,i,j of grad[n,k,i,j] x[n, c, i s - pad + u d, j s - pad + v d]."""
+def correlate_weight(
+    output: Array, x: Array, grad: Array, window: Window, groups: int, *, products: int
+) -> Callable[..., None]:
+    """dw[k,c,u,v] = sum over n,i,j of grad[n,k,i,j] x[n, c, i s - pad + u d, j s - pad + v d]. As `correlate`."""
+    xp = namespace(x)
     chosen = sums(output.shape, x, grad, groups, products)
     tile, splits = chosen.plan.tile, chosen.plan.splits
     filters, channels, rows, columns = output.shape
     numbers = prod(output.shape[1:])
     apart, x_apart, grad_apart = strides(output), strides(x), strides(grad)
     dense = neighbours(output, 1) and apart[2:] == (columns * channels * (rows > 1), channels * (columns > 1))
-    parts, filter_apart = output, apart[0]
-    if splits > 1 or not dense:
-        parts, filter_apart = namespace(x).empty((splits, filters, numbers), output.dtype), numbers
+    straight = splits == 1 and dense
+    filter_apart = apart[0] if straight else numbers
+    vectors = numbers % 4 == 0 and (not straight or vector_of(output, numbers, filter_apart) > 1)
     offset = offsets_of(window, x, grad)
     run = kernel(
         "convolution_weight.cu",
@@ -183,19 +192,23 @@ def correlate_weight(output: Array, x: Array, grad: Array, window: Window, group
         WIDE=int(grad.shape[3] >= DEPTH),
         OFFSET=TYPES[offset],
     )
-    run(
-        chosen.plan.blocks(filters // groups, numbers, groups),
-        tile.threads,
-        *(x, grad, parts),
+    blocks = chosen.plan.blocks(filters // groups, numbers, groups)
+    values = [
         *map(offset, (x_apart[0], *x_apart[2:], grad_apart[0], *grad_apart[2:])),
         *map(np.int64, (filter_apart, filters * numbers)),
         *map(np.int32, (grad.shape[0], *x.shape[2:], *grad.shape[2:], channels, filters // groups, groups)),
         *geometry(window),
-        *map(np.int32, (chosen.plan.steps * DEPTH, vector_of(parts, numbers, filter_apart) > 1)),
-        shared=tile.shared,
-    )
-    if parts is not output:
-        add_splits(output, parts, None, None, splits)
+        *map(np.int32, (chosen.plan.steps * DEPTH, vectors)),
+    ]
+
+    def again(output: Array, x: Array, grad: Array) -> None:
+        parts = output if straight else xp.empty((splits, filters, numbers), output.dtype)
+        run(blocks, tile.threads, x, grad, parts, *values, shared=tile.shared)
+        if not straight:
+            add_splits(output, parts, None, None, splits)
+
+    again(output, x, grad)
+    return again
 
 
 def describe(

@@ -9,6 +9,8 @@ from typing import Any
 from ..layout import Array, Shape
 from ..window import Pair, Window
 
+Again = Callable[..., None] | None
+
 
 @dataclass(frozen=True)
 class Sides:
@@ -16,11 +18,12 @@ class Sides:
 
     correlate: (output, x, weight, bias, window, groups, activation, turned=) writes act(b + A x) or, turned,
     act(b + A' x), A being the convolution with `weight`. correlate_weight: (output, x, grad, window, groups) writes the
-    gradient of the convolution's weight. describe, describe_weight: of the same with the shape of the output.
+    gradient of the convolution's weight. Both may return how to do so again, (output, x, weight, bias) and (output, x,
+    grad), as `op.Variant` says. describe, describe_weight: of the same with the shape of the output.
     """
 
-    correlate: Callable[..., None]
-    correlate_weight: Callable[..., None]
+    correlate: Callable[..., Again]
+    correlate_weight: Callable[..., Again]
     describe: Callable[..., str]
     describe_weight: Callable[..., str]
 
@@ -34,10 +37,11 @@ class Sides:
         groups: int,
         activation: str | None,
         **geometry: Any,
-    ) -> None:
+    ) -> Again:
         """conv2d."""
         window = Window(weight.shape[2:], **geometry)
-        self.correlate(outputs[0], x, weight, bias, window, groups, activation, turned=False)
+        again = self.correlate(outputs[0], x, weight, bias, window, groups, activation, turned=False)
+        return again and (lambda outputs, x, weight, bias: again(outputs[0], x, weight, bias))
 
     def transpose(
         self,
@@ -50,30 +54,35 @@ class Sides:
         activation: str | None,
         output_padding: Pair = (0, 0),
         **geometry: Any,
-    ) -> None:
+    ) -> Again:
         """conv_transpose2d."""
         window = Window(weight.shape[2:], **geometry)
-        self.correlate(outputs[0], x, weight, bias, window, groups, activation, turned=True)
+        again = self.correlate(outputs[0], x, weight, bias, window, groups, activation, turned=True)
+        return again and (lambda outputs, x, weight, bias: again(outputs[0], x, weight, bias))
 
-    def direct_input(self, outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> None:
+    def direct_input(self, outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any) -> Again:
         """conv2d_input: the transposed convolution of the gradient."""
-        self.transpose(outputs, grad, weight, None, activation=None, **parameters)
+        again = self.transpose(outputs, grad, weight, None, activation=None, **parameters)
+        return again and (lambda outputs, shape, weight, grad: again(outputs, grad, weight, None))
 
     def transpose_input(
         self, outputs: list[Array], shape: Shape, weight: Array, grad: Array, **parameters: Any
-    ) -> None:
+    ) -> Again:
         """conv_transpose2d_input: the convolution of the gradient."""
-        self.direct(outputs, grad, weight, None, activation=None, **parameters)
+        again = self.direct(outputs, grad, weight, None, activation=None, **parameters)
+        return again and (lambda outputs, shape, weight, grad: again(outputs, grad, weight, None))
 
     def direct_weight(
         self, outputs: list[Array], x: Array, shape: Shape, grad: Array, *, groups: int, **geometry: Any
-    ) -> None:
+    ) -> Again:
         """conv2d_weight."""
-        self.correlate_weight(outputs[0], x, grad, Window(shape[2:], **geometry), groups)
+        again = self.correlate_weight(outputs[0], x, grad, Window(shape[2:], **geometry), groups)
+        return again and (lambda outputs, x, shape, grad: again(outputs[0], x, grad))
 
-    def transpose_weight(self, outputs: list[Array], x: Array, shape: Shape, grad: Array, **parameters: Any) -> None:
+    def transpose_weight(self, outputs: list[Array], x: Array, shape: Shape, grad: Array, **parameters: Any) -> Again:
         """conv_transpose2d_weight: that of the convolution which takes the gradient back to x."""
-        self.direct_weight(outputs, grad, shape, x, **parameters)
+        again = self.direct_weight(outputs, grad, shape, x, **parameters)
+        return again and (lambda outputs, x, shape, grad: again(outputs, grad, shape, x))
 
     def describe_direct(self, x: Array, weight: Array, *arguments: Any, groups: int, **parameters: Any) -> str:
         """Of conv2d."""
