@@ -230,7 +230,7 @@ def _products(products: int) -> str:
 
 
 def _sides(products: int) -> Sides:
-    functions = correlate, correlate_weight, describe, describe_weight
+    functions: list[Any] = [correlate, correlate_weight, describe, describe_weight]
     return Sides(*(partial(function, products=products) for function in functions))
 
 

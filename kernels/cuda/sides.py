@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..layout import Array, Shape
+from ..layout import Array, Shape, plane
 from ..window import Pair, Window
 
 Again = Callable[..., None] | None
@@ -76,7 +76,7 @@ class Sides:
         self, outputs: list[Array], x: Array, shape: Shape, grad: Array, *, groups: int, **geometry: Any
     ) -> Again:
         """conv2d_weight."""
-        again = self.correlate_weight(outputs[0], x, grad, Window(shape[2:], **geometry), groups)
+        again = self.correlate_weight(outputs[0], x, grad, Window(plane(shape), **geometry), groups)
         return again and (lambda outputs, x, shape, grad: again(outputs[0], x, grad))
 
     def transpose_weight(self, outputs: list[Array], x: Array, shape: Shape, grad: Array, **parameters: Any) -> Again:
