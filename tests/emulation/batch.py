@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,6 +52,7 @@ def instruction(*names: str) -> Callable[[Any], Any]:
     return register
 
 
+@lru_cache(64)
 def grain(entry: Entry) -> int:
     """Bytes of the narrowest access that may be to shared memory, at most a word."""
     widths = [4]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,9 +25,8 @@ def warp_barrier(at: Instruction) -> bool:
 class Piece:
     """Instructions without a jump into them or out of them, and how they end."""
 
-    first: int
-    steps: list[Step] = field(default_factory=list)
-    code: list[Instruction] = field(default_factory=list)
+    code: list[Instruction]
+    steps: list[Step] | None = None  # made when they first run: much of a kernel never does
     end: Instruction | None = None
     together: Instruction | None = None  # what they begin with, if threads of a warp do it together
     warps: int = 0  # how often warps ran it
@@ -61,25 +60,27 @@ class Program:
         ordered = sorted(starts - {len(code)})
         for number, (first, last) in enumerate(zip(ordered, [*ordered[1:], len(code)], strict=True)):
             self.index[first] = number
-            self.pieces.append(self.piece(first, code[first:last]))
+            self.pieces.append(self.piece(code[first:last]))
         self.index[len(code)] = len(self.pieces)
 
-    def piece(self, first: int, code: list[Instruction]) -> Piece:
-        """Some instructions as steps."""
-        piece = Piece(first, code=code)
+    def piece(self, code: list[Instruction]) -> Piece:
+        """Some instructions with what they begin and end with."""
+        piece = Piece(code)
         if code and ((code[0].parts[0] in TOGETHER and code[0].parts[0] != "activemask") or warp_barrier(code[0])):
             piece.together = code[0]
-        for at in code:
-            if at.parts[0] in ENDS and not warp_barrier(at):
-                piece.end = at
-            elif warp_barrier(at):
-                piece.steps.append(lambda _, lanes: self.batch.races.warp_barrier(lanes))
-            else:
-                piece.steps.append(self.step(at))
+        if code and code[-1].parts[0] in ENDS and not warp_barrier(code[-1]):
+            piece.end = code[-1]
         return piece
+
+    def steps(self, piece: Piece) -> list[Step]:
+        """Its instructions as steps, but for what ends it."""
+        with np.errstate(all="ignore"):
+            return [self.step(at) for at in piece.code if at is not piece.end]
 
     def step(self, at: Instruction) -> Step:
         """One instruction under its guard."""
+        if warp_barrier(at):
+            return lambda _, lanes: self.batch.races.warp_barrier(lanes)
         step = self.batch.build(at)
         if at.guard is None:
             return step
@@ -132,6 +133,8 @@ class Program:
                 group = complete
             piece.warps += group.warps
             where, lanes = group.where, group.lanes
+            if piece.steps is None:
+                piece.steps = self.steps(piece)
             for step in piece.steps:
                 step(where, lanes)
             following = self.end(number, piece, group)

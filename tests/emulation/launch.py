@@ -20,7 +20,7 @@ from .parsing import Module as Text
 from .ptx import Entry, Variable
 
 THREADS = 4096  # that run together: their arrays fit a core's caches
-KEPT = 2  # batches of a kernel
+KEPT = 4  # batches of a kernel
 
 __all__ = ["Counts", "Function", "Module", "allocations", "compile_ptx"]
 
@@ -87,7 +87,7 @@ class Function:
         values = self.packed(arguments)
         total = math.prod(grid)
         together = max(1, THREADS // (-(-math.prod(block) // 32) * 32))
-        blocks = -(-total // -(-total // together))
+        blocks = min(together, 1 << (total - 1).bit_length())  # few different numbers: programs serve again
         program = self.program(block, blocks, shared)
         batch = program.batch
         parameters = batch.spaces["param"].data
@@ -136,8 +136,7 @@ class Function:
         key = block, blocks, shared
         if key not in self.programs:
             batch = Batch(self.entry, self.module.shared, self.module.symbols, block, blocks, shared)
-            with np.errstate(all="ignore"):
-                self.programs[key] = Program(batch)
+            self.programs[key] = Program(batch)
             if len(self.programs) > KEPT:
                 self.programs.popitem(last=False)
         self.programs.move_to_end(key)

@@ -128,6 +128,9 @@ class Global(Space):
         return allocations.inside(addresses, size)
 
     def outside(self, address: int, size: int) -> str:
+        window = next((name for name, start in WINDOWS.items() if start and start >> 60 == address >> 60), "")
+        if window:
+            return f"{size} bytes at {address:#x} lie in {window} memory, not in global memory"
         starts, ends = (places.tolist() for places in allocations.spans())
         before = [number for number, start in enumerate(starts) if start <= address]
         if not before:

@@ -127,7 +127,7 @@ class Variable:
     references: dict[int, str] = field(default_factory=dict)  # offset: the variable whose address stands there
 
 
-@dataclass
+@dataclass(eq=False)
 class Entry:
     """A function: a kernel, or what a kernel calls."""
 

@@ -7,6 +7,7 @@ followed. Threads of one warp are taken to be in step, but may not write differe
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,7 @@ SEVERAL = (1 << EPOCH) - 1  # threads
 MIXED = (1 << 31) - 1 << BLOCK | SEVERAL  # blocks
 
 
+@lru_cache(64)
 def grain(entry: Entry) -> int:
     """Bytes of the narrowest access that may be to global memory."""
     widths = [16]

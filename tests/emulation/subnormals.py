@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from .ptx import Constant, Entry, Operand, Register, Vector
 
@@ -17,6 +17,7 @@ def _names(operand: Operand) -> tuple[str, ...]:
     return (operand.name,) if isinstance(operand, Register) else ()
 
 
+@lru_cache(64)
 def suspicious(entry: Entry) -> set[str]:
     """The registers that may hold subnormal numbers: where not all that is written to them has been flushed."""
     found: set[str] = set()
