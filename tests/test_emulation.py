@@ -677,9 +677,24 @@ def test_threads_that_have_ended_are_not_waited_for():
     np.testing.assert_array_equal(y[:50], np.arange(50)[::-1])
 
 
+def test_a_shuffle_of_those_that_have_not_ended():
+    y = np.zeros(64, np.int32)
+    source = """kernel(int* y) {
+        if (threadIdx.x >= 40) return;
+        y[threadIdx.x] = __shfl_xor_sync(~0u, threadIdx.x, 1) + __popc(__ballot_sync(~0u, 1));
+    }"""
+    run(source, (1,), (64,), y)
+    t = np.arange(64)
+    np.testing.assert_array_equal(y, np.where(t < 40, (t ^ 1) + np.where(t < 32, 32, 8), 0))
+
+
 def test_a_shuffle_that_some_never_reach():
     y = np.zeros(64, np.int32)
-    source = "kernel(int* y) { if (threadIdx.x < 40) y[threadIdx.x] = __shfl_xor_sync(~0u, threadIdx.x, 1); }"
+    source = """kernel(int* y) {
+        if (threadIdx.x < 40) y[threadIdx.x] = __shfl_xor_sync(~0u, threadIdx.x, 1);
+        __syncthreads();
+        y[threadIdx.x] = 1;
+    }"""
     with pytest.raises(ConvergenceFault, match="warp"):
         run(source, (1,), (64,), y)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from .batch import WARP, Batch, Lanes, Step, Where
-from .faults import ConvergenceFault, Fault
+from .faults import Fault
+from .meetings import Meetings
 from .ptx import Instruction, Name, Operand, Symbol
-from .warp import predicate
 
 ENDS = ("bra", "brx", "ret", "exit", "trap", "bar", "barrier", "call")
 TOGETHER = ("shfl", "vote", "match", "redux", "mma", "ldmatrix", "elect", "activemask")  # of the threads of a warp
@@ -47,7 +46,7 @@ class Program:
 
     def __init__(self, batch: Batch) -> None:
         """Batch: whose registers the steps work on."""
-        self.batch = batch
+        self.batch, self.meetings = batch, Meetings(batch)
         code = batch.entry.code
         starts = {0, *batch.entry.labels.values()}
         for place, at in enumerate(code):
@@ -109,12 +108,10 @@ class Program:
         self.alive = alive.copy()
         self.alive_count = int(np.count_nonzero(alive))
         self.ready: dict[int, np.ndarray] = {0: self.alive.copy()}
-        self.held: dict[int, np.ndarray] = {}  # waiting for others of their warp
-        self.waiting: dict[int, np.ndarray] = {}  # at a barrier, by the piece behind it
-        self.reasons: dict[int, Instruction] = {}
-        while self.ready or self.waiting or self.held:
+        self.meetings.begin()
+        while self.ready or self.meetings:
             if not self.ready:
-                self.release()
+                self.ready = self.meetings.release(self.alive)
             number = min(self.ready)
             mask = self.ready.pop(number)
             if number == len(self.pieces):
@@ -127,10 +124,10 @@ class Program:
         while True:
             piece = self.pieces[number]
             if piece.together is not None:
-                complete = self.complete(number, piece.together, group)
-                if complete is None:
+                mask = self.meetings.complete(number, piece.together, group.mask, self.alive)
+                if not mask.any():
                     return
-                group = complete
+                group = group if mask is group.mask else self.group(mask)
             piece.warps += group.warps
             where, lanes = group.where, group.lanes
             if piece.steps is None:
@@ -192,7 +189,7 @@ class Program:
         elif name in ("ret", "exit"):
             self.leave(mask)
         elif name in ("bar", "barrier"):
-            self.wait(number, at, mask)
+            self.meetings.wait(number + 1, at, mask)
         elif name == "brx":
             choice = self.batch.read(at.operands[0], "u32")
             table = at.operands[1]
@@ -205,101 +202,3 @@ class Program:
             raise self.batch.fault(Fault, at, int(np.flatnonzero(mask)[0]), "the kernel has stopped itself")
         else:
             raise self.batch.unknown(at)
-
-    def wait(self, number: int, at: Instruction, mask: np.ndarray) -> None:
-        """Threads have come to a barrier of their blocks."""
-        if "arrive" in at.parts or len(at.operands) > (3 if "red" in at.parts else 1):
-            raise self.batch.unknown(at)
-        self.reasons[number + 1] = at
-        earlier = self.waiting.get(number + 1)
-        self.waiting[number + 1] = mask if earlier is None else earlier | mask
-
-    def release(self) -> None:
-        """Let the blocks go on all of whose threads wait at a barrier."""
-        batch = self.batch
-        everyone = np.zeros(batch.count, bool)
-        for mask in self.waiting.values():
-            everyone |= mask
-        missing = (self.alive & ~everyone).reshape(batch.blocks, -1).any(axis=1)
-        free = np.repeat(everyone.reshape(batch.blocks, -1).any(axis=1) & ~missing, batch.padded)
-        if not free.any():
-            self.deadlock(everyone)
-        if len(self.waiting) > 1:
-            self.same_barrier(free)
-        for number, mask in list(self.waiting.items()):
-            rest = mask & ~free
-            if (mask & free).any():
-                if "red" in self.reasons[number].parts:
-                    self.reduce(self.reasons[number], mask & free)
-                self.arrive(number, mask & free)
-            if rest.any():
-                self.waiting[number] = rest
-            else:
-                del self.waiting[number]
-        batch.races.barrier(free)
-        batch.sharing.barrier(free)
-
-    def reduce(self, at: Instruction, mask: np.ndarray) -> None:
-        """bar.red.popc/and/or d, a, p: how many, all or any of the threads of a block say yes."""
-        batch = self.batch
-        yes = (np.broadcast_to(predicate(batch, at.operands[2])(), batch.count) & mask).reshape(batch.blocks, -1)
-        there = mask.reshape(batch.blocks, -1)
-        answers = {"popc": yes.sum(axis=1), "and": (yes == there).all(axis=1), "or": yes.any(axis=1)}
-        answer = next(answers[part] for part in at.parts if part in answers)
-        np.copyto(batch.target(at.operands[0], at.parts[-1]), np.repeat(answer, batch.padded), where=mask,
-                  casting="unsafe")  # fmt: skip
-
-    def same_barrier(self, free: np.ndarray) -> None:
-        """bar.sync is aligned: all threads of a block come to the same one."""
-        batch = self.batch
-        seen = np.zeros(batch.blocks, int)
-        for number, mask in self.waiting.items():
-            seen += (mask & free).reshape(batch.blocks, -1).any(axis=1)
-            parted = np.flatnonzero(seen > 1)
-            if len(parted):
-                lane = int(np.flatnonzero(mask & (batch.owner == parted[0]))[0])
-                what = "threads of one block wait at different barriers"
-                raise batch.fault(ConvergenceFault, self.reasons[number], lane, what)
-
-    def deadlock(self, everyone: np.ndarray) -> None:
-        """Nobody can go on: say who waits for whom."""
-        for number, mask in self.held.items():
-            at = self.pieces[number].together
-            assert at is not None
-            what = "it waits for threads of its warp that never come"
-            raise self.batch.fault(ConvergenceFault, at, int(np.flatnonzero(mask)[0]), what)
-        for number, mask in self.waiting.items():
-            what = "it waits at a barrier that other threads of its block never reach"
-            raise self.batch.fault(ConvergenceFault, self.reasons[number], int(np.flatnonzero(mask)[0]), what)
-
-    def complete(self, number: int, at: Instruction, group: Group) -> Group | None:
-        """The warps whose threads have all come to what they do together; the others are held until they have."""
-        mask = group.mask
-        if number in self.held:
-            mask = mask | self.held.pop(number)
-        needed = self.members(at)
-        if needed is None:
-            if mask is group.mask and len(mask) == np.count_nonzero(mask):
-                return group
-            absent = (self.alive & ~mask).reshape(-1, WARP).any(axis=1)
-        else:
-            lane = (np.arange(len(mask)) % WARP).astype(np.uint32)
-            union = np.bitwise_or.reduce(np.where(mask, needed, np.uint32(0)).reshape(-1, WARP), axis=1)
-            wanted = (union[:, None] >> lane.reshape(-1, WARP)) & 1 != 0
-            absent = (wanted.reshape(-1) & self.alive & ~mask).reshape(-1, WARP).any(axis=1)
-        hold = np.repeat(absent, WARP) & mask
-        if hold.any():
-            self.held[number] = hold
-            mask = mask & ~hold
-            if not mask.any():
-                return None
-        return group if mask is group.mask else self.group(mask)
-
-    def members(self, at: Instruction) -> np.ndarray | None:
-        """The member mask of each thread; None if all of the warp take part."""
-        if at.parts[0] in ("mma", "ldmatrix"):
-            return None
-        mask: Any = self.batch.read(at.operands[-1], "u32")
-        if np.ndim(mask) == 0:
-            return None if mask == 0xFFFFFFFF else np.full(self.batch.count, mask, np.uint32)
-        return mask  # type: ignore[no-any-return]
