@@ -7,6 +7,7 @@ from kernel_cases import arranged, check_against_reference, several
 
 from benchmarks.calls import draw
 from upconv.kernels.cuda import dice, loss
+from upconv.kernels.cuda import matrix as module
 from upconv.kernels.cuda.matrix import matrix, plane
 from upconv.kernels.cuda.pixels import pixels
 from upconv.kernels.op import OPERATORS
@@ -87,6 +88,12 @@ def test_more_classes_than_registers_hold_are_left_to_the_base(gpu):
     assert OPERATORS["softmax"].prepare(x)[1].name == "base"
     with pytest.raises(ValueError, match=r"it takes at most 1024 channels, and there are 2049$"):
         run("softmax", {"x": x, "algorithm": "cuda"})
+
+
+@pytest.mark.parametrize("name", ("bias_relu_input", "cross_entropy_input"))
+def test_more_rows_than_32_bits_count(gpu, name, monkeypatch):
+    monkeypatch.setattr(module, "COUNTED", 1)
+    check(gpu, name, **drawn(name, (2, 3, 4, 5), "spread"))
 
 
 # Special numbers

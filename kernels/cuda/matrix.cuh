@@ -1,11 +1,14 @@
 // Maps as matrices: a row is a pixel, or neighbouring ones where memory is dense; a column is a channel of one of them.
 // A thread takes LANES neighbouring columns of many rows, and keeps what it knows of them in registers.
 //
-// Defined by what compiles this: NUMBER (float or double), LANES, and FLAT: 1 where all rows are equally far apart.
+// Defined by what compiles this: NUMBER (float or double), LANES, FLAT: 1 where all rows are equally far apart, and INDEX,
+// the unsigned type that counts rows where they are not.
 #pragma once
 #include "vector.cuh"
 
+typedef unsigned long long u64;
 typedef NUMBER Number;
+typedef INDEX Index;
 typedef Vector<Number, LANES> Numbers;
 
 constexpr int THREADS = 256;  // of a block, at most
@@ -23,8 +26,8 @@ struct Map {
 
     __device__ __forceinline__ Number* begin(const Matrix& of, i64 number) const {
         if (FLAT) return at + number * pixel;
-        const u32 line = u32(number) / of.breadth, n = line / of.height;  // fewer than 2**32 where rows are not FLAT
-        return at + n * image + (line - n * of.height) * row + (u32(number) - line * of.breadth) * pixel;
+        const Index line = Index(number) / of.breadth, n = line / of.height;
+        return at + n * image + (line - n * of.height) * row + (Index(number) - line * of.breadth) * pixel;
     }
 };
 

@@ -17,14 +17,16 @@ from .module import kernel
 THREADS = 256  # of a block, as matrix.cuh has it
 FINISHERS = 512  # of a block that adds up what the others have summed, as reduction.cuh has it
 WIDEST = 16  # bytes that a thread moves at once
+WARP = 32
 ACROSS = 64  # vectors along a row that a block takes, at most
 SHARE = 16 * 1024  # bytes of a map that a block takes, at least
 ROWS = 64  # of one block, at least: what it writes of its sums is little beside what it reads
 MOST = 1188  # blocks at most: thrice what an H100 runs at once. It sets the order of sums, so it asks no device
 NEIGHBOURS = 8  # channels that a block of the second kernel adds up, at most
-PIXELS = 2**32  # of maps with gaps between rows or images: they are counted in 32 bits
 
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+
+COUNTED = 2**32  # rows
 
 Steps = tuple[int, int, int]
 
@@ -51,7 +53,7 @@ class Matrix:
     @property
     def defines(self) -> dict[str, Any]:
         """What the kernels are compiled for."""
-        return {"NUMBER": NUMBERS[self.dtype], "LANES": self.lanes, "FLAT": int(self.flat)}
+        return {**counted(self.dtype, self.rows, self.flat), "LANES": self.lanes}
 
     @cached_property
     def block(self) -> tuple[int, int]:
@@ -60,7 +62,8 @@ class Matrix:
         across = -(-vectors // -(-vectors // ACROSS))
         if across < vectors:
             across = -(-across // 8) * 8
-        return across, THREADS // across // 2 * 2
+        wanted = -(-self.rows // WARP) * WARP
+        return across, max(2, min(THREADS // across // 2 * 2, wanted))
 
     @cached_property
     def columns(self) -> int:
@@ -108,6 +111,11 @@ def matrix(*maps: Array, images: bool = False) -> Matrix:
     if images:
         joined = [(step[0], *each[1:]) for step, each in zip(steps, joined, strict=True)]
     return Matrix(x.dtype, rows, rest, width, channels, sizes[1:], tuple(joined), lanes, flat)
+
+
+def counted(dtype: np.dtype, rows: int, flat: int) -> dict[str, Any]:
+    """The type of the numbers, and how rows are counted: where they must be divided in 32 bits, if those hold them."""
+    return {"NUMBER": NUMBERS[dtype], "FLAT": int(flat), "INDEX": "u32" if flat or rows < COUNTED else "u64"}
 
 
 def plane(*maps: Array) -> Matrix:

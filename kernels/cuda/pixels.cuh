@@ -1,9 +1,9 @@
 // A pixel's CLASSES numbers, held by GROUP threads: the one numbered m has the classes m, m + GROUP, ...
 //
-// Defined by what compiles this: NUMBER, CLASSES, GROUP, PIXELS of a block, and PLANES. PLANES 1: maps (N, C, P) whose
-// planes are dense; neighbouring threads have neighbouring pixels, and GROUP is 1 or a column of the block. PLANES 0:
-// channels-last maps, FLAT as in matrix.cuh, and 2 where nothing lies between the pixels; GROUP is 1, and the pixels of
-// a block come and go through shared memory as one stretch, or 32, a warp whose threads have neighbouring classes.
+// Defined by what compiles this: NUMBER, INDEX, CLASSES, GROUP, PIXELS of a block, and PLANES. PLANES 1: maps (N, C, P)
+// whose planes are dense; neighbouring threads have neighbouring pixels, and GROUP is 1 or a column of the block. PLANES
+// 0: channels-last maps, FLAT as in matrix.cuh, and 2 where nothing lies between the pixels; GROUP is 1, and the pixels
+// of a block come and go through shared memory as one stretch, or 32, a warp whose threads have neighbouring classes.
 #pragma once
 #define LANES 1
 #include "matrix.cuh"

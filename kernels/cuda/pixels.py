@@ -9,25 +9,21 @@ from typing import Any
 import numpy as np
 
 from ..layout import Array
-from .matrix import NUMBERS, PIXELS, Steps, merged, steps_of
+from .matrix import WARP, Steps, counted, merged, steps_of
 from .module import kernel
 
 FEW = 32  # classes that one thread holds, at most
-WARP = 32
 COLUMN = 16  # threads that share the classes of a pixel of dense planes
 HELD = 64  # words of registers for the classes of a thread, at most
 STAGE = 36 * 1024  # bytes of shared memory through which pixels come and go: six blocks at once
 
 
 def too_many(*maps: Array, inputs: int = 1) -> str | None:
-    """The refusal of more classes than the registers hold, or of more pixels than are counted."""
+    """The refusal of more classes than the registers hold."""
     x = maps[0]
     classes, group = x.shape[1], COLUMN if x.ndim == 3 else WARP
     most = HELD * 4 // (x.itemsize * inputs) * group
-    if classes > most:
-        return f"it takes at most {most} channels, and there are {classes}"
-    few = x.size // max(1, classes) < PIXELS
-    return None if few else "it counts fewer than 2**32 pixels"
+    return f"it takes at most {most} channels, and there are {classes}" if classes > most else None
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class Pixels:
     def defines(self) -> dict[str, Any]:
         """What the kernels are compiled for."""
         numbers = {"CLASSES": self.classes, "GROUP": self.group, "PIXELS": self.together}
-        return {"NUMBER": NUMBERS[self.dtype], "PLANES": int(self.planes), "FLAT": self.flat, **numbers}
+        return {**counted(self.dtype, self.rows, self.flat), "PLANES": int(self.planes), **numbers}
 
     def start(
         self, source: str, name: str, maps: Sequence[Array | None], *more: Any, blocks: int, **defines: Any
