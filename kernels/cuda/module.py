@@ -9,6 +9,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from ..namespace import cupy
 
 FOLDER = Path(__file__).parent
@@ -16,6 +18,8 @@ OPTIONS = ("-std=c++17", f"-I{FOLDER}")
 
 UNASKED = 48 * 1024  # bytes of shared memory that a kernel may have without asking
 LONG = 1.0  # seconds of compiling after which users are told
+
+NULL = np.uint64(0)  # what CuPy makes of None is no null pointer: github.com/cupy/cupy/issues/9046
 
 Grid = int | tuple[int, ...]
 
@@ -56,7 +60,7 @@ class Kernel:
         return (*OPTIONS, f"-DUPCONV_SOURCES={_sources()}", *defines)
 
     def __call__(self, grid: Grid, block: Grid, *arguments: Any, shared: int = 0) -> None:
-        """Start it on the current stream: arrays become their addresses, NumPy scalars go by value.
+        """Start it on the current stream: arrays become addresses, None a null pointer, NumPy scalars go by value.
 
         shared: bytes of dynamic shared memory.
         """
@@ -67,7 +71,8 @@ class Kernel:
             function = self._functions[key] = self._compiled(xp, shared)
         grid = grid if isinstance(grid, tuple) else (grid,)
         block = block if isinstance(block, tuple) else (block,)
-        function(grid, block, arguments, shared_mem=shared)
+        given = tuple(NULL if each is None else each for each in arguments)
+        function(grid, block, given, shared_mem=shared)
 
     def _compiled(self, xp: Any, shared: int) -> Any:
         start = perf_counter()

@@ -71,7 +71,7 @@ class RawKernel:
 
     def _value(self, number, value):
         if value is None:
-            return 0
+            raise TypeError(f"argument {number} of {self.name}: CuPy makes no null pointer of None")
         if isinstance(value, ndarray):
             return value.data.ptr
         if not isinstance(value, np.generic):
