@@ -51,12 +51,12 @@ def same_as_reference(gpu, name, arguments, format="channels_last", tolerance=0)
             np.testing.assert_array_equal(ours, right, err_msg=f"{name} of {format}")
 
 
-def moved(gpu, name, arguments):
+def moved(gpu, name, arguments, text=""):
     """(read, written) for each kernel that a call starts: bytes of the sectors that its instructions touch, each by
-    itself.
+    itself. text: what those instructions contain.
     """
     given = on(gpu, arguments)
     gpu.device.forget()
     run(name, given | {"algorithm": "cuda"})
     counts = [launch[-1] for launch in gpu.device.launches]
-    return [tuple(32 * each.of("global", kind).used for kind in ("read", "write")) for each in counts]
+    return [tuple(32 * each.of("global", kind, text).used for kind in ("read", "write")) for each in counts]
