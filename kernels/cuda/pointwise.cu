@@ -113,22 +113,32 @@ __device__ __forceinline__ u64 mixed(u64 z) {
 //
 // plane: pixels in one where a run is the channels of a pixel, else 1: memory has the order of the array.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) dropout(
-    Index items, Number* y, const Number* x, Number scale, u64 key, i64 threshold, i64 plane, i64 length, i64 seconds,
-    i64 thirds, i64 y1, i64 y2, i64 y3, i64 x1, i64 x2, i64 x3
+    Index items, Number* y, const Number* x, Number scale, u64 key, i64 threshold, i64 plane, i64 length
+#if RUNS
+    , i64 seconds, i64 thirds, i64 y1, i64 y2, i64 y3, i64 x1, i64 x2, i64 x3
+#endif
 ) {
     const Index item = thread();
     if (item >= items) return;
+#if RUNS
     const Run run = run_of(item, length, seconds, thirds);
-    const Numbers value = load<Number, LANES>(x + offset(run, x1, x2, x3));
-    const Index pixel = item / Index(length), image = pixel / Index(plane);
-    const i64 channel = (i64(image) * length + run.within) * LANES;
-    const i64 place = plane == 1 ? i64(item) * LANES : channel * plane + (pixel - image * Index(plane));
+    const i64 from = offset(run, x1, x2, x3), to = offset(run, y1, y2, y3);
+#else
+    const i64 from = i64(item) * LANES, to = from;
+#endif
+    const Numbers value = load<Number, LANES>(x + from);
+    i64 place = i64(item) * LANES;
+    if (plane > 1) {
+        const Index pixel = item / Index(length), image = pixel / Index(plane), c = item - pixel * Index(length);
+        place = (i64(image) * length + c) * LANES * plane + (pixel - image * Index(plane));
+    }
+    const u64 gamma = 0x9E3779B97F4A7C15ull, apart = u64(plane) * gamma;
+    u64 state = key + u64(place + 1) * gamma;
     Numbers result;
 #pragma unroll
-    for (int k = 0; k < LANES; ++k) {
-        const u64 step = u64(place + k * plane + 1) * 0x9E3779B97F4A7C15ull;
-        const bool kept = i64(mixed(key + step) >> 11) >= threshold;
+    for (int k = 0; k < LANES; ++k, state += apart) {
+        const bool kept = i64(mixed(state) >> 11) >= threshold;
         result.v[k] = value.v[k] * (kept ? scale : Number(0));
     }
-    store<Number, LANES>(y + offset(run, y1, y2, y3), result);
+    store<Number, LANES>(y + to, result);
 }

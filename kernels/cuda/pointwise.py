@@ -109,8 +109,9 @@ def dropout(outputs: list[Array], x: Array, *, p: float, seed: int) -> None:
     channels, pixels = x.shape[1], x.shape[2] * x.shape[3]
     scattered = channels > 1 and pixels > 1  # neighbours in memory are `pixels` apart in the logical array
     arrays = [outputs[0], x]
-    each = runs(arrays, pixels=scattered)
+    each, flat = runs(arrays, pixels=scattered), runs(arrays).count == 1
     wide = _lanes(each, arrays)
+    length, *others = _steps(each, wide, arrays)
     start(
         SOURCE,
         "dropout",
@@ -120,12 +121,13 @@ def dropout(outputs: list[Array], x: Array, *, p: float, seed: int) -> None:
         np.uint64(mix(seed)),
         np.int64(-int(-p * 2**53 // 1)),
         np.int64(pixels if scattered else 1),
-        *_steps(each, wide, arrays),
+        length,
+        *(() if flat else others),
         NUMBER=NUMBERS[x.dtype],
         LANES=wide,
         APPLY="copy",
         BINARY=0,
-        RUNS=1,
+        RUNS=int(not flat),
         UNROLL=1,
     )
 

@@ -59,8 +59,8 @@ def max_unpool(outputs: list[Array], x: Array, indices: Array, found: Array, *, 
         block = _block(indices, output_size)
         rows, columns = (blocks(length, step) for length, step in zip(output_size, block, strict=True))
         items = n * rows * columns * c // wide
-        arguments = y, x, strides(x), indices, strides(indices), height, width, h, w, c // wide, rows, columns
-        _start("max_unpool_near", items, *arguments, like=x, wide=wide, block=block)
+        near = y, x, strides(x), indices, strides(indices), height, width, h, w, c // wide, rows, columns
+        _start("max_unpool_near", items, *near, like=x, wide=wide, block=block)
         return
     owner = "int" if y.itemsize == 4 else "i64"  # y itself has room for them
     items = n * height * width * c // wide
