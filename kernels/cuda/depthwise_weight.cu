@@ -68,7 +68,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) depthwise_weight(
 #pragma unroll
     for (int t = 0; t < TAPS; ++t) {
         const int place = ((threadIdx.z * TAPS + t) * blockDim.y + threadIdx.y) * wide + threadIdx.x * VECTOR;
-        store<Number, VECTOR>(all + place, sums[t]);
+        *reinterpret_cast<Numbers*>(all + place) = sums[t];
     }
     __syncthreads();
     const int thread = (threadIdx.z * blockDim.y + threadIdx.y) * blockDim.x + threadIdx.x;
