@@ -99,6 +99,17 @@ def windows(gpu, dtype):
             kernels.avg_pool2d_input(x.shape, y, 3, stride=2 - padding, padding=padding)
 
 
+def depthwise(gpu, dtype):
+    """Convolutions with a channel to a group."""
+    x = gpu.ones((1, 8, 14, 14), dtype)
+    for size, stride in ((3, 1), (3, 2), (7, 1), (7, 2)):
+        weight = gpu.ones((8, 1, size, size), dtype)
+        window = {"stride": stride, "padding": size // 2, "groups": 8}
+        y = kernels.conv2d(x, weight, **window)
+        kernels.conv2d_weight(x, weight.shape, y, **window)
+        kernels.conv_transpose2d(y, weight, **window)
+
+
 @pytest.fixture(scope="module", params=[0, pytest.param(12, marks=pytest.mark.slow)], ids="{} draws".format)
 def draws(request):
     return request.param
@@ -125,6 +136,7 @@ def forms(draws):
         for dtype in DTYPES:
             steps(dtype)
             windows(gpu, dtype)
+            depthwise(gpu, dtype)
     return dict(found)
 
 
