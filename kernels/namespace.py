@@ -62,9 +62,12 @@ def readable(x: Any) -> bool:
     On a GPU not where they are `trusted`, since looking waits for all that runs there, and not while a stream is
     captured as a graph.
     """
-    if not on_device(x):
-        return True
-    return not _trust.trusting and not cupy().cuda.get_current_stream().is_capturing()  # type: ignore[union-attr]
+    return not on_device(x) or not (_trust.trusting or captured(x))
+
+
+def captured(x: Any) -> bool:
+    """Whether what is done with `x` goes into a graph that is being captured, instead of being done."""
+    return on_device(x) and cupy().cuda.get_current_stream().is_capturing()  # type: ignore[union-attr]
 
 
 def host(x: Any) -> np.ndarray:

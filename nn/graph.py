@@ -108,7 +108,9 @@ def capture(step: Callable[..., Any], *, warmup: int = 2) -> Captured:
 
     What is given is copied into the graph's own inputs, NumPy arrays from the host. What is given back are always the
     same arrays, which the next call overwrites: copy what is to stay. All parameters, buffers and gradients are changed
-    as by `step` itself, to the same bits (with dropout: unless numbers that it drops are infinite or NaN).
+    as by `step` itself, to the same bits; but matrix products that CuPy leaves to cuBLAS, as of linear layers, are
+    rounded otherwise, since it lets no graph hold them and a kernel computes them, and dropout makes NaN of infinite
+    numbers that it drops.
 
     Limits, which are CUDA's: shapes and dtypes stay those of the first call; Python runs when the step is captured, not
     with each launch, so its branches and numbers are those of that moment. Only what optimisers need anew, learning

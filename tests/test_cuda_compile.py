@@ -19,6 +19,7 @@ from benchmarks.calls import draw
 from benchmarks.rules import Impossible
 from upconv import kernels, nn
 from upconv.kernels.cuda import module
+from upconv.kernels.cuda.product import product
 from upconv.kernels.op import OPERATORS
 from upconv.nn.optimizer import Optimizer
 
@@ -137,6 +138,7 @@ def forms(draws):
             steps(dtype)
             windows(gpu, dtype)
             depthwise(gpu, dtype)
+            product(gpu.ones((1, 2, 3), dtype), gpu.ones((1, 3, 4), dtype))  # which is for graphs
     return dict(found)
 
 

@@ -6,9 +6,9 @@ from cuda_cases import NETWORKS, OPTIMIZERS, batches, stepping
 
 from upconv import nn
 
+pytestmark = [pytest.mark.slow, pytest.mark.parametrize("name", NETWORKS)]
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", NETWORKS)
+
 def test_kernels_train_as_on_the_cpu(name, gpu):
     make, shape = NETWORKS[name]
     here, there = make(), make().to("cuda")
@@ -21,3 +21,15 @@ def test_kernels_train_as_on_the_cpu(name, gpu):
     assert gpu.device.names
     for key, array in there.state_dict().items():
         np.testing.assert_allclose(array, here.state_dict()[key], rtol=1e-3, atol=1e-4, err_msg=key)
+
+
+def test_a_graph_of_kernels_takes_their_steps(name, gpu):
+    make, shape = NETWORKS[name]
+    eager, replayed = make().to("cuda"), make().to("cuda")
+    step, captured = (stepping(each, OPTIMIZERS["sgd"](each.parameters())) for each in (eager, replayed))
+    captured = nn.capture(captured, warmup=1)
+    for seed, batch in enumerate(batches(3, make(), shape)):
+        nn.manual_seed(seed)
+        expected = step(*map(gpu.asarray, batch)).item()
+        nn.manual_seed(seed)
+        np.testing.assert_allclose(captured(*batch).item(), expected, rtol=1e-5)

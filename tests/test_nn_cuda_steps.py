@@ -6,6 +6,7 @@ from cuda_cases import CLASSES, NETWORKS, OPTIMIZERS, batches, stepping
 from training_cases import model, same
 
 from upconv import nn
+from upconv.kernels.base import products
 from upconv.nn import graph
 
 pytestmark = pytest.mark.usefixtures("without_kernels")
@@ -53,8 +54,14 @@ def test_gradients_are_clipped_where_they_are(scale, gpu):
 # Graphs
 
 
+@pytest.fixture
+def without_cublas(monkeypatch):
+    """Products as they are in a graph, to the bit."""
+    monkeypatch.setattr(products, "captured", lambda x: True)
+
+
 @networks
-def test_captured_steps_repeat_the_steps_bit_for_bit(name, gpu):
+def test_captured_steps_repeat_the_steps_bit_for_bit(name, gpu, without_cublas):
     make, shape = NETWORKS[name]
     eager, replayed = make().to("cuda"), make().to("cuda")
     optimizers = [OPTIMIZERS["adam"](each.parameters()) for each in (eager, replayed)]
@@ -72,7 +79,7 @@ def test_captured_steps_repeat_the_steps_bit_for_bit(name, gpu):
         assert a["step"] == 6 and all(np.array_equal(a[key], b[key]) for key in a)
 
 
-def test_a_captured_prediction(gpu):
+def test_a_captured_prediction(gpu, without_cublas):
     network = model().to("cuda").eval()
     images = np.random.default_rng(0).standard_normal((5, 1, 1, 8, 8), np.float32)
     with nn.inference_mode():

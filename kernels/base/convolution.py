@@ -19,6 +19,7 @@ from ..namespace import namespace
 from ..window import Pair, Sides
 from .linear import finished
 from .maps import meetings, pixels, planes
+from .products import matmul
 
 PIECE = 2**29  # bytes of X at a time
 
@@ -209,8 +210,7 @@ def _matrix(weight: Any, groups: int) -> Any:
 
 def _product(a: Any, b: Any) -> Any:
     """The products of the groups' matrices. One group is two plain matrices, which CuPy takes turned as they are."""
-    xp = namespace(a)
-    return xp.matmul(a[0], b[0])[None] if len(a) == 1 else xp.matmul(a, b)
+    return matmul(a[0], b[0])[None] if len(a) == 1 else matmul(a, b)
 
 
 def _split(grad: Any, groups: int) -> Any:

@@ -2,23 +2,23 @@
 
 from typing import Any
 
-from ..namespace import namespace
 from .pointwise import relu
+from .products import matmul
 
 
 def linear(x: Any, weight: Any, bias: Any, *, activation: str | None) -> Any:
     """y = f(x weight' + bias)."""
-    return finished(namespace(x).matmul(x, weight.T), bias, activation)
+    return finished(matmul(x, weight.T), bias, activation)
 
 
 def linear_input(weight: Any, grad: Any) -> Any:
     """dx = grad weight."""
-    return namespace(grad).matmul(grad, weight)
+    return matmul(grad, weight)
 
 
 def linear_weight(x: Any, grad: Any) -> Any:
     """dweight = grad' x."""
-    return namespace(x).matmul(grad.T, x)
+    return matmul(grad.T, x)
 
 
 def linear_bias(grad: Any) -> Any:

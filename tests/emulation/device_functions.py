@@ -8,7 +8,18 @@ import numpy as np
 from emulation.device import device, fresh
 from emulation.device_array import ndarray
 from emulation.device_call import SCALARS, call, host, inputs, unsupported
-from emulation.device_names import COMPARISONS, FUNCTIONS, LIKE, METHODS, OPERATORS, SIGNS, UFUNCS, UNCERTAIN, WAITING
+from emulation.device_names import (
+    COMPARISONS,
+    FUNCTIONS,
+    LIKE,
+    METHODS,
+    OPERATORS,
+    PRODUCTS,
+    SIGNS,
+    UFUNCS,
+    UNCERTAIN,
+    WAITING,
+)
 
 try:
     import cupy as real  # its names and signatures; no device is asked for anything
@@ -47,6 +58,8 @@ def function(name, numpys=None, order="C"):
             raise unsupported(args[0])
         if name in ("cumsum", "cumprod", "repeat", "bincount"):
             certain(name, args, kwargs)
+        if name in PRODUCTS and device.capturing is not None:
+            raise NotImplementedError("calling cuBLAS API during stream capture is currently unsupported")
         return call(numpys, args, kwargs, "K" if order == "K" and kwargs.get("order", "K") == "K" else order)
 
     run.__name__ = name

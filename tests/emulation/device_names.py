@@ -24,6 +24,7 @@ FUNCTIONS = words("""
     vdot vstack where indices arange empty full ones zeros logspace tri
 """)
 LIKE = words("empty_like full_like ones_like zeros_like")
+PRODUCTS = words("dot einsum inner matmul tensordot vdot")  # cuBLAS computes them
 WAITING = words("argwhere flatnonzero nonzero unique extract compress")  # their results' shapes are in the numbers
 UNCERTAIN = words("add subtract maximum minimum bitwise_and bitwise_or bitwise_xor")  # they have `.at`
 METHODS = words("""
