@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .batch import Batch, Lanes, Step, Where, generic, instruction, spread
+from .batch import Batch
 from .memory import WINDOWS, Space
 from .ptx import SIZES, Address, Instruction, Operand, Register, Vector
+from .steps import Lanes, Step, Where, instruction
 
 SPACES = ("global", "shared", "local", "param", "const")
 SHIFT = np.uint64(60)
@@ -36,6 +37,11 @@ def addresses(batch: Batch, operand: Operand) -> Callable[[Lanes], np.ndarray]:
         return (chosen + offset.astype(chosen.dtype)).astype(np.uint64)
 
     return compute
+
+
+def generic(space: str) -> int:
+    """What a generic address of a space has more than one within it."""
+    return WINDOWS.get(space, 0)
 
 
 Use = Callable[[Space, np.ndarray, Lanes], None]  # the addresses of some threads, within one space
@@ -160,6 +166,3 @@ def hint(batch: Batch, at: Instruction) -> Step:
 def fence(batch: Batch, at: Instruction) -> Step:
     """Memory is one and in order here."""
     return lambda where, lanes: None
-
-
-__all__ = ["addresses", "each_space", "put", "space_of", "spread"]

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from .batch import Batch, Lanes, Step, Where, instruction
+from .batch import Batch
 from .ptx import SIZES, Instruction, Pair, Register, Sink, Vector
 from .rounding import flush
+from .steps import Lanes, Step, Where, instruction
 
 WIDER = {"16": "32", "32": "64"}
 

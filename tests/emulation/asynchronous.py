@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from .access import addresses, each_space
-from .batch import Batch, Lanes, Step, Where, instruction, spread
+from .batch import Batch
 from .copies import Copy, rows
 from .faults import Fault
 from .memory import GARBAGE, Space
 from .ptx import Constant, Instruction
+from .steps import Lanes, Step, Where, instruction, spread
 
 
 @instruction("cp")

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from .access import addresses, each_space, put, space_of
-from .batch import KINDS, Batch, Lanes, Step, instruction, spread
+from .batch import Batch
 from .memory import Space
 from .ptx import SIZES, Instruction
+from .steps import KINDS, Lanes, Step, instruction, spread
 
 OPERATIONS: dict[str, Any] = {
     "add": np.add,

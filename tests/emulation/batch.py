@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import numpy as np
 from .copies import Copies
 from .counters import Traffic
 from .faults import Fault, UnknownInstruction
-from .memory import WINDOWS, Global, Space, Windowed
+from .memory import Global, Space, Windowed, layout
 from .ptx import (
     SIZES,
     Address,
@@ -29,48 +28,8 @@ from .ptx import (
 )
 from .races import Races
 from .sharing import Sharing
+from .steps import KINDS, WARP, Lanes, Step, builders
 from .subnormals import suspicious
-
-WARP = 32
-KINDS: dict[str, Any] = {"pred": np.bool_, "f32": np.float32, "f64": np.float64, "f16": np.float16}
-KINDS |= {f"{letter}{bits}": np.dtype(f"{'i' if letter == 's' else 'u'}{bits // 8}").type
-          for letter in "bus" for bits in (8, 16, 32, 64)}  # fmt: skip
-
-Lanes = np.ndarray | None  # the threads that take part; None: all
-Where = Any  # the same for ufuncs: True, or a mask
-Step = Callable[[Where, Lanes], None]
-builders: dict[str, Callable[[Any, Instruction], Step]] = {}
-
-
-def instruction(*names: str) -> Callable[[Any], Any]:
-    """What makes a step of the instructions that begin with one of these names."""
-
-    def register(build: Callable[[Any, Instruction], Step]) -> Callable[[Any, Instruction], Step]:
-        builders.update(dict.fromkeys(names, build))
-        return build
-
-    return register
-
-
-@lru_cache(64)
-def grain(entry: Entry) -> int:
-    """Bytes of the narrowest access that may be to shared memory, at most a word."""
-    widths = [4]
-    for at in entry.code:
-        other = {"global", "local", "param", "const"} & {part.split("::")[0] for part in at.parts}
-        if at.parts[0] in ("ld", "st", "atom", "red") and not other:
-            widths.append(SIZES.get(at.parts[-1], 4))
-    return min(widths)
-
-
-def layout(variables: list[Variable], start: int = 0) -> tuple[dict[str, int], int]:
-    """Where each variable lies behind those before it, and the size of all."""
-    places = {}
-    for variable in variables:
-        start = -(-start // variable.align) * variable.align
-        places[variable.name] = start
-        start += variable.size
-    return places, start
 
 
 class Batch:
@@ -114,7 +73,7 @@ class Batch:
             "param": Windowed(self, "param", sizes["param"], 1, 0),
         }
         self.spaces["const"] = self.spaces["global"]
-        self.races = Races(self, grain(entry))
+        self.races = Races(self)
         self.sharing = Sharing(self)
         self.copies = Copies(self)
         self.traffic = Traffic(self.count)
@@ -285,15 +244,3 @@ class Batch:
         if at.parts[0] not in builders:
             raise self.unknown(at)
         return builders[at.parts[0]](self, at)
-
-
-def generic(space: str) -> int:
-    """What a generic address of a space has more than one within it."""
-    return WINDOWS.get(space, 0)
-
-
-def spread(value: Any, lanes: Lanes, count: int) -> np.ndarray:
-    """A source for the threads that take part."""
-    if np.ndim(value) == 0:
-        return np.full(count if lanes is None else len(lanes), value)
-    return value if lanes is None else value[lanes]

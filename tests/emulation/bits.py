@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import simple
-from .batch import Batch, Step, instruction
+from .batch import Batch
 from .ptx import SIZES, Constant, Instruction
+from .steps import Step, instruction
 
 U32, U64 = np.uint32, np.uint64
 

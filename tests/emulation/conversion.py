@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from .batch import KINDS, Batch, Step, instruction
+from .batch import Batch
 from .floats import saturated
 from .ptx import SIZES, Instruction
 from .rounding import flush, to_float32
+from .steps import KINDS, Step, instruction
 
 INTEGRAL: dict[str, Any] = {"rni": np.rint, "rzi": np.trunc, "rmi": np.floor, "rpi": np.ceil}
 

@@ -10,7 +10,8 @@ import numpy as np
 from .memory import Space
 
 if TYPE_CHECKING:
-    from .batch import Batch, Lanes
+    from .batch import Batch
+    from .steps import Lanes
 
 
 @dataclass

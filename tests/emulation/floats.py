@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import simple, ufunc
-from .batch import Batch, Lanes, Step, Where, instruction
+from .batch import Batch
 from .ptx import Instruction, Register
 from .rounding import (
     any_subnormal,
@@ -22,6 +22,7 @@ from .rounding import (
     two_product,
     two_sum,
 )
+from .steps import Lanes, Step, Where, instruction
 
 MODES = ("rn", "rz", "rm", "rp")
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .batch import WARP, Batch, Lanes, Step, Where
+from .batch import Batch
 from .faults import Fault
 from .meetings import Meetings
 from .ptx import Instruction, Name, Operand, Symbol
+from .steps import WARP, Lanes, Step, Where
 
 ENDS = ("bra", "brx", "ret", "exit", "trap", "bar", "barrier", "call")
 TOGETHER = ("shfl", "vote", "match", "redux", "mma", "ldmatrix", "elect", "activemask")  # of the threads of a warp

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from .arithmetic import simple, ufunc
-from .batch import KINDS, Batch, Lanes, Step, Where, instruction
+from .batch import Batch
 from .faults import UnknownInstruction
 from .floats import float_operation
 from .ptx import SIZES, Instruction
+from .steps import KINDS, Lanes, Step, Where, instruction
 
 
 def wider(kind: str) -> str:

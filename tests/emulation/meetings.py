@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .batch import WARP, Batch
+from .batch import Batch
 from .faults import ConvergenceFault
 from .ptx import Instruction
+from .steps import WARP
 from .warp import predicate
 
 Waiting = dict[int, tuple[Instruction, np.ndarray]]  # by the number of the piece where threads will go on

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .faults import MemoryFault
-from .ptx import Instruction
+from .ptx import Instruction, Variable
 
 if TYPE_CHECKING:
     from .batch import Batch
@@ -67,6 +67,16 @@ class _Everything:
     """The whole address space of the process as an array."""
 
     __array_interface__ = {"data": (BASE, False), "shape": ((1 << 47) - BASE,), "typestr": "|u1", "version": 3}  # noqa: RUF012
+
+
+def layout(variables: list[Variable], start: int = 0) -> tuple[dict[str, int], int]:
+    """Where each variable lies behind those before it, and the size of all."""
+    places = {}
+    for variable in variables:
+        start = -(-start // variable.align) * variable.align
+        places[variable.name] = start
+        start += variable.size
+    return places, start
 
 
 def views(data: np.ndarray) -> dict[int, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 from .calls import inline
@@ -27,10 +28,8 @@ from .ptx import (
     Variable,
     Vector,
     integer,
-    matching,
     number,
     split,
-    statements,
     variable,
 )
 
@@ -39,6 +38,41 @@ OUTER = re.compile(r"^\s*((?:\.(?:visible|extern|weak|common)\s+)*\.(?:global|co
 SIGNATURE = re.compile(r"\s*(?:\(([^)]*)\))?\s*([\w$]+)\s*(?:\(([^)]*)\))?", re.DOTALL)
 OFFSET = re.compile(r"(.*?)\s*\+\s*(-?\w+)$")
 SKIPPED = (".loc ", ".loc\t", ".file", ".pragma", ".callprototype")
+
+
+def statements(text: str, line: int) -> Iterator[tuple[str, int]]:
+    """The statements of a body, labels (`name:`), and braces that open and close scopes."""
+    at = 0
+    while True:
+        while at < len(text) and text[at].isspace():
+            line += text[at] == "\n"
+            at += 1
+        if at >= len(text):
+            return
+        if text[at] in "{};":
+            if text[at] != ";":
+                yield text[at], line
+            at += 1
+            continue
+        label = LABEL.match(text, at)
+        if label:
+            yield label[0].replace(" ", ""), line
+            at = label.end()
+            continue
+        end = text.index("\n" if text.startswith((".loc ", ".loc\t", ".file"), at) else ";", at)
+        yield text[at:end].strip(), line
+        line += text.count("\n", at, end)
+        at = end + (text[end] == ";")
+
+
+def matching(text: str, start: int) -> int:
+    """Where the brace that opens at start closes."""
+    depth = 0
+    for index in range(start, len(text)):
+        depth += (text[index] == "{") - (text[index] == "}")
+        if depth == 0:
+            return index
+    raise PtxError("a brace is never closed")
 
 
 class Module:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 SIZES = {"b8": 1, "u8": 1, "s8": 1, "b16": 2, "u16": 2, "s16": 2, "f16": 2, "b32": 4, "u32": 4, "s32": 4, "f32": 4}
@@ -206,41 +205,6 @@ def initial_bytes(text: str, kind: str, result: Variable) -> bytes:
             result.references[len(data)] = re.sub(r"generic\((.*)\)", r"\1", item)
             data += bytes(SIZES[kind])
     return bytes(data).ljust(result.size, b"\0")
-
-
-def statements(text: str, line: int) -> Iterator[tuple[str, int]]:
-    """The statements of a body, labels (`name:`), and braces that open and close scopes."""
-    at = 0
-    while True:
-        while at < len(text) and text[at].isspace():
-            line += text[at] == "\n"
-            at += 1
-        if at >= len(text):
-            return
-        if text[at] in "{};":
-            if text[at] != ";":
-                yield text[at], line
-            at += 1
-            continue
-        label = LABEL.match(text, at)
-        if label:
-            yield label[0].replace(" ", ""), line
-            at = label.end()
-            continue
-        end = text.index("\n" if text.startswith((".loc ", ".loc\t", ".file"), at) else ";", at)
-        yield text[at:end].strip(), line
-        line += text.count("\n", at, end)
-        at = end + (text[end] == ";")
-
-
-def matching(text: str, start: int) -> int:
-    """Where the brace that opens at start closes."""
-    depth = 0
-    for index in range(start, len(text)):
-        depth += (text[index] == "{") - (text[index] == "}")
-        if depth == 0:
-            return index
-    raise PtxError("a brace is never closed")
 
 
 def number(text: str) -> Constant | None:

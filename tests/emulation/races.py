@@ -8,15 +8,17 @@ until the copy has landed.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .faults import RaceFault
-from .ptx import Instruction
+from .ptx import SIZES, Entry, Instruction
 
 if TYPE_CHECKING:
-    from .batch import Batch, Lanes
+    from .batch import Batch
+    from .steps import Lanes
 
 EPOCH, TURN, WARP = 40, 20, 12  # where a record's barriers of the block, of the warp, and its warp begin
 THREAD = (1 << WARP) - 1
@@ -25,13 +27,24 @@ MIXED = 0xFF << WARP  # instead of a warp
 PENDING = 1 << 62 | MIXED | COMING
 
 
+@lru_cache(64)
+def grain(entry: Entry) -> int:
+    """Bytes of the narrowest access that may be to shared memory, at most a word."""
+    widths = [4]
+    for at in entry.code:
+        other = {"global", "local", "param", "const"} & {part.split("::")[0] for part in at.parts}
+        if at.parts[0] in ("ld", "st", "atom", "red") and not other:
+            widths.append(SIZES.get(at.parts[-1], 4))
+    return min(widths)
+
+
 class Races:
     """The records of a batch's shared memory."""
 
-    def __init__(self, batch: Batch, grain: int) -> None:
-        """Grain: bytes of a cell, the narrowest that the kernel reads or writes."""
-        self.batch, self.grain = batch, grain
-        cells = len(batch.spaces["shared"].data) // grain
+    def __init__(self, batch: Batch) -> None:
+        """Batch: whose blocks' memory it is."""
+        self.batch, self.grain = batch, grain(batch.entry)
+        cells = len(batch.spaces["shared"].data) // self.grain
         self.written, self.read = np.zeros(cells, np.int64), np.zeros(cells, np.int64)
         self.winner = np.zeros(cells, np.int64)
         inside = batch.lane % batch.padded

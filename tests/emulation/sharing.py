@@ -17,7 +17,8 @@ from .memory import BASE, Global, allocations
 from .ptx import SIZES, Entry, Instruction
 
 if TYPE_CHECKING:
-    from .batch import Batch, Lanes
+    from .batch import Batch
+    from .steps import Lanes
 
 BLOCK, EPOCH, WARP = 32, 12, 5  # where in a record the block, its barriers, and the warp begin; then the thread
 SEVERAL = (1 << EPOCH) - 1  # threads

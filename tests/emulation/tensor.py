@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .access import addresses
-from .batch import WARP, Batch, Lanes, Step, Where, instruction, spread
+from .batch import Batch
 from .faults import ConvergenceFault
 from .ptx import Instruction, Operand, Vector
+from .steps import WARP, Lanes, Step, Where, instruction, spread
 
 TENSOR_FLOAT = np.uint32(0xFFFFE000)  # the bits of a float32 that a tf32 product sees
 

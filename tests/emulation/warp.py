@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from .batch import KINDS, WARP, Batch, Lanes, Step, Where, instruction
+from .batch import Batch
 from .ptx import Instruction, Not, Operand, Pair
+from .steps import KINDS, WARP, Lanes, Step, Where, instruction
 
 LANE = np.arange(WARP, dtype=np.int64)
 BITS = np.uint32(1) << np.arange(WARP, dtype=np.uint32)
