@@ -13,6 +13,7 @@ from upconv.kernels.op import OPERATORS
 
 every = pytest.mark.parametrize("name", OPERATORS)
 WITH_OUT = [name for name in OPERATORS if "out" in parameters(name)]
+KERNELS = [(name, each.name) for name, op in OPERATORS.items() for each in op.variants if each.device == "cuda"]
 GPU_FORMATS = [format for format in FORMATS if format != "unaligned"]  # CuPy has no such arrays
 MUST_LOOK = ("nll_", "cross_entropy", "dice_", "binary_", "max_unpool", "max_pool2d_in", "global_max_pool2d_input")
 seeds = st.integers(0, 2**32 - 1)
@@ -55,6 +56,23 @@ def test_any_call_equals_the_reference_twice_and_writes_no_input(gpu, name, seed
     assert bits(run(name, given)) == bits(results)
     for before, after in zip(arrays(arguments), fetched(tuple(device_arrays(gpu, given))), strict=True):
         np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.parametrize(("name", "algorithm"), KERNELS)
+def test_each_kernel_asked_for_by_its_name_equals_the_reference(gpu, name, algorithm):
+    """Three calls that it serves, of those drawn."""
+    served, variant = 0, next(each for each in OPERATORS[name].serving("cuda")[0] if each.name == algorithm)
+    for seed in range(60):
+        arguments = draw(name, np.random.default_rng(seed), dtype=DTYPES[seed % 5 == 4])
+        given = on(gpu, arguments)
+        case = OPERATORS[name].rule(**given)
+        if case.answer is None and case.flops < 10**6 and variant.cannot_serve(case) is None:
+            choice = {"algorithm": algorithm} if "algorithm" in parameters(name) else {}
+            check_against_reference(name, arguments, fetched(run(name, given | choice)))
+            served += 1
+            if served == 3:
+                return
+    assert served, "no call that it serves was drawn"
 
 
 def device_arrays(gpu, arguments):
