@@ -19,13 +19,15 @@ from functools import cached_property, partial, wraps
 from math import prod
 from typing import Any, ParamSpec
 
+import numpy as np
+
 from . import base as library
 from . import layout
 from .arguments import Arguments
 from .case import Case
 from .known import MOST, Known, known, likeness
 from .layout import Array
-from .namespace import is_array, namespace, on_device
+from .namespace import is_array, on_device
 from .sharing import layout_serves, may_share_memory, overlaps, same_memory
 
 P = ParamSpec("P")
@@ -194,9 +196,10 @@ class Op:
 
 def _assign(function: Callable[..., Any], outputs: list[Array], *arguments: Any, **parameters: Any) -> None:
     """Run a function that returns what variants write."""
-    values = function(*arguments, **parameters)
-    for output, value in zip(outputs, values if isinstance(values, tuple) else (values,), strict=True):
-        output[...] = value
+    with np.errstate(all="ignore"):  # what is not finite is the caller's, as in kernels
+        values = function(*arguments, **parameters)
+        for output, value in zip(outputs, values if isinstance(values, tuple) else (values,), strict=True):
+            output[...] = value
 
 
 def _definition(*arguments: Any, **parameters: Any) -> str:

@@ -200,3 +200,60 @@ def test_no_images_are_no_error(dtype):
     assert by_base("max_pool2d", x, 2).shape == (0, 3, 2, 2)
     assert by_base("interpolate", x, size=7).shape == (0, 3, 7, 7)
     assert kernels.linear(np.ones((0, 3), dtype), np.ones((2, 3), dtype), algorithm="base").shape == (0, 2)
+
+
+# Numbers one at a time, channels, labels
+
+
+@pytest.mark.parametrize("seed, p", [(0, 0.5), (2**64 - 1, 0.3), (12345, 0.0), (7, 1.0), (3, 1e-17)])
+def test_dropout_drops_what_the_kernel_drops(rng, seed, p):
+    x = rng.standard_normal((2, 3, 5, 7)).astype(np.float32)
+    for format in ("contiguous", "channels_last"):
+        given = arranged(x, format)
+        np.testing.assert_array_equal(by_base("dropout", given, p=p, seed=seed), kernels.dropout(x, p=p, seed=seed))
+
+
+def as_defined(name, *args, **kwargs):
+    """The base gives what the reference gives, also where that is not finite."""
+    case = OPERATORS[name].rule(*args, **kwargs)
+    with np.errstate(all="ignore"):
+        exact = OPERATORS[name].reference(*case.arguments, **case.parameters)
+        exact = exact.reshape(case.outputs[0].given).astype(case.outputs[0].dtype)
+    np.testing.assert_allclose(by_base(name, *args, **kwargs), exact, rtol=1e-6, atol=1e-6, err_msg=name)
+
+
+def test_special_numbers(rng):
+    x = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0, 88.0, -90.0, 1e38], np.float32)
+    grad, finite = rng.standard_normal(x.shape).astype(np.float32), x[3:]
+    for name in ("relu", "leaky_relu", "sigmoid", "tanh"):
+        as_defined(name, x)
+        as_defined(f"{name}_input", x, grad)
+    for name in ("l1_loss", "mse_loss", "binary_cross_entropy_with_logits"):
+        for pair in ((x, x[::-1].copy()), (x, np.ones_like(x)), (finite, finite[::-1].copy()), (x[:0], x[:0])):
+            as_defined(name, *pair)
+            as_defined(f"{name}_input", *pair)
+
+
+def test_void_labels_special_scores_and_weights_that_sum_to_nothing(rng):
+    z = rng.standard_normal((2, 3, 2, 3)).astype(np.float32)
+    special = z.copy()
+    special[0, :, 0, 0], special[1, 0, 1, 1], special[1, 1, 1, 2], special[1, :, 0, 0] = (
+        np.nan,
+        np.inf,
+        -np.inf,
+        -np.inf,
+    )
+    labels = rng.integers(0, 3, (2, 2, 3)).astype(np.uint8)
+    labels[0, 0] = 255
+    for name in ("softmax", "log_softmax"):
+        as_defined(name, special)
+        as_defined(f"{name}_input", z, special)
+    weights = ({}, {"weight": np.array([1, -1, 0], np.float32)}, {"weight": np.zeros(3, np.float32)})
+    for scores in (z, special):
+        for each in (labels, np.full_like(labels, 255), labels.astype(np.int64)):
+            for name in ("dice_loss", "dice_loss_input"):
+                as_defined(name, scores, each, ignore_index=255, smooth=0)
+            for name in ("cross_entropy", "cross_entropy_input", "nll_loss", "nll_loss_input"):
+                for weight in weights:
+                    as_defined(name, scores, each, ignore_index=255, **weight)
+                as_defined(name, scores, each, ignore_index=255, reduction="sum")
