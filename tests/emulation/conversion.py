@@ -55,8 +55,6 @@ def conversion(at: Instruction, to: str, source: str) -> Any:
         low, high = np.iinfo(KINDS[to]).min, np.iinfo(KINDS[to]).max
         bounds = np.iinfo(KINDS[source])
         return lambda values: np.clip(values, max(low, bounds.min), min(high, bounds.max))
-    if SIZES[to] > SIZES[source]:
-        return lambda values: np.asarray(values).astype(KINDS[to])
     return lambda values: np.asarray(values).astype(KINDS[to])  # the low bits, extended as the target's kind says
 
 
