@@ -15,7 +15,8 @@ from .module import kernel
 FEW = 32  # classes that one thread holds, at most
 COLUMN = 16  # threads that share the classes of a pixel of dense planes
 HELD = 64  # words of registers for the classes of a thread, at most
-STAGE = 36 * 1024  # bytes of shared memory through which pixels come and go: six blocks at once
+TOGETHER = 128  # pixels of a block, each of a thread of its own: several blocks compute while others read
+TEAM = 256  # threads of a block of warps that have a pixel each
 
 
 def too_many(*maps: Array, inputs: int = 1) -> str | None:
@@ -47,9 +48,7 @@ class Pixels:
     @property
     def together(self) -> int:
         """Pixels of a block."""
-        if self.group > 1:
-            return WARP if self.planes else 256 // WARP
-        return 256 if 256 * (self.classes | 1) * self.dtype.itemsize <= STAGE else 128
+        return TOGETHER if self.group == 1 else WARP if self.planes else TEAM // WARP
 
     @property
     def block(self) -> tuple[int, int]:
