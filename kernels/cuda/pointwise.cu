@@ -1,7 +1,7 @@
 // What is done to each number alike, over runs of neighbours in memory. See pointwise.py.
 //
-// APPLY: one of the functions below. RUNS 0: all is one run; else y, a and b are runs of `length` vectors, whose steps on
-// three axes follow. UNROLL: vectors that a thread takes, THREADS apart.
+// APPLY: one of the functions below. RUNS 0: all is one run; else y, a and b are runs of `length` vectors, whose steps
+// on three axes follow. UNROLL: vectors that a thread takes, THREADS apart.
 #include "maps.cuh"
 
 __device__ __forceinline__ Number relu(Number x, Number, Number) {

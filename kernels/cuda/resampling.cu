@@ -68,8 +68,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) resample(
 }
 #endif
 
-// The gradient: input i is the sum of weights[t] grad[taps[t]] over first[i] <= t < first[i + 1], on both axes. A thread
-// takes STRIP rows, and sums a row of grad along its columns once for all of them, MOST taps at a time.
+// The gradient: input i is the sum of weights[t] grad[taps[t]] over first[i] <= t < first[i + 1], on both axes. A
+// thread takes STRIP rows, and sums a row of grad along its columns once for all of them, MOST taps at a time.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) resample_input(
     Index items, Number* __restrict__ dx, const Number* __restrict__ grad, i64 gn, i64 gh, i64 gw, int strips,
     int rows, int columns, int vectors, const int* __restrict__ row_first, const int* __restrict__ row_taps,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def interpolate(
     n, c, h, w = x.shape
     height, width = output_size
     axes = zip((h, w), output_size, scales, strict=True)
-    (_, *rows), (_, *columns) = (_tables(_device(), taps, *axis, mode, align_corners, x.dtype) for axis in axes)
+    (_, *rows), (_, *columns) = (_tables(*_device(), taps, *axis, mode, align_corners, x.dtype) for axis in axes)
     wide = lanes(x, outputs[0])
     strip = _strip(STRIP, height > h, n, height, width * (c // wide))
     start(
@@ -65,7 +65,7 @@ def interpolate_input(
     """interpolate_input: every pixel of x gathers from the pixels of the result that it is a tap of."""
     n, c, h, w = shape
     axes = zip((h, w), grad.shape[2:], scales, strict=True)
-    tables = [_tables(_device(), transposed_taps, *axis, mode, align_corners, grad.dtype) for axis in axes]
+    tables = [_tables(*_device(), transposed_taps, *axis, mode, align_corners, grad.dtype) for axis in axes]
     wide = lanes(grad, outputs[0])
     strip = _strip(GRADIENT_STRIPS[mode], grad.shape[2] > h, n, h, w * (c // wide))
     most = min(MOST, max(1, -(-tables[1][1].size // w)))
@@ -92,14 +92,18 @@ def _strip(most: int, shared: bool, images: int, rows: int, threads: int) -> int
     return most if shared and images * blocks(rows, most) * threads >= FULL else 1
 
 
-def _device() -> int:
-    return cupy().cuda.runtime.getDevice()  # type: ignore[union-attr]
-
-
-@lru_cache(maxsize=64)
-def _tables(device: int, matrix: Any, *axis: Any) -> Tables:
-    """(first, index, weight) of an axis' taps, on the device that is current, there before any stream uses them."""
+def _device() -> tuple[Any, int]:
+    """CuPy, and the number of the device that is current."""
     xp: Any = cupy()
+    return xp, xp.cuda.runtime.getDevice()
+
+
+@cache
+def _tables(xp: Any, device: int, matrix: Any, *axis: Any) -> Tables:
+    """(first, index, weight) of an axis' taps, there before any stream uses them.
+
+    They stay, a few thousand bytes: a CUDA graph that was captured reads them again.
+    """
     plan: Taps = matrix(*axis)
     tables = (xp.asarray(each) for each in (plan.first.astype(np.int32), plan.index.astype(np.int32), plan.weight))
     first, index, weight = tables

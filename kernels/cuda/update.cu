@@ -54,8 +54,8 @@ __device__ __forceinline__ void adamw(Number& w, Number g, Number& mean, Number&
     moments(w, g, mean, square, c);
 }
 
-// One parameter: where its weights, gradients and states lie, how many there are, how many chunks are before it, whether
-// all begin at a multiple of 16 bytes, and the rule's constants.
+// One parameter: where its weights, gradients and states lie, how many there are, how many chunks are before it,
+// whether all begin at a multiple of 16 bytes, and the rule's constants.
 struct Row {
     Number *w, *g, *a, *b;
     i64 numbers, chunks, whole;

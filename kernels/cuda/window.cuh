@@ -2,7 +2,7 @@
 #pragma once
 #include "maps.cuh"
 
-constexpr int FEW = 9;  // taps, or windows around a pixel, that are written out at most, so that all loads are under way at once
+constexpr int FEW = 9;     // taps, or windows around a pixel, written out at most: all loads are under way at once
 constexpr int BLOCK = 16;  // pixels that a thread writes, at most
 
 // Windows in a column, and in a row, that may reach the same pixel.
