@@ -81,6 +81,20 @@ def test_an_index_outside_is_refused_and_where_nobody_looks_left_out(gpu, bad):
     assert (dx[0, :, 1, 2] == 1).all()
 
 
+def test_where_nobody_looks_blocks_are_tried(gpu):
+    """One index elsewhere, in one image, and all is done the other way."""
+    rng = np.random.default_rng(0)
+    for channels in (3, 8):
+        x = integers(rng, (2, channels, 6, 5), np.float32)
+        near = in_blocks(rng, x.shape, (13, 10), (2, 2))
+        far = near.copy()
+        far[1, 2, 3, 3] = far[1, 2, 0, 0]
+        for indices in (near, far):
+            with trusted():
+                unpooled(gpu, x, indices, (13, 10))
+                unpooled(gpu, x, indices, (101, 100), kernel_size=(17, 20))  # blocks too large for a thread
+
+
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.uint64])
 def test_indices_of_any_integers(gpu, dtype):
     x = integers(np.random.default_rng(0), (1, 4, 2, 3), np.float32)
@@ -127,5 +141,10 @@ def test_every_byte_is_moved_once(gpu):
     assert unpooled == (x.nbytes + 2 * indices.nbytes, y.nbytes)
     _, taken = moved(gpu, "max_unpool2d_input", {"grad": y, "indices": indices})
     assert taken == (y.nbytes + 2 * indices.nbytes, x.nbytes)
+    with trusted():
+        flag, tried, *others = moved(gpu, "max_unpool2d", {"x": x, "indices": indices, "kernel_size": 2})
+    assert tried == unpooled
+    assert len(others) == 3
+    assert max(read + written for read, written in (flag, *others)) <= 32 * 8 * 8  # a word for each warp
     assert moved(gpu, "unpool2d", {"x": x, "kernel_size": 2}) == [(x.nbytes, y.nbytes)]
     assert moved(gpu, "unpool2d_input", {"grad": y, "kernel_size": 2}) == [(x.nbytes, x.nbytes)]

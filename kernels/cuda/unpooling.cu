@@ -26,7 +26,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) survey(
             high = max(high, position);
             below = max(below, position < 0 ? 0 - u64(position) : 0);
 #pragma unroll
-            for (int u = 0; u < BH; ++u) near += u64(position - i64(at.i * BH + u) * width - at.j * BW) < broad;
+            for (int u = 0; u < BH; ++u) near += u64(position - (i64(at.i) * BH + u) * width - i64(at.j) * BW) < broad;
         }
     }
 #pragma unroll
@@ -42,20 +42,34 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) survey(
     }
 }
 
+// Indices that nobody has looked at are taken to lie in their own blocks by the first kernels. They say to `far`, which
+// begins as -1, where one does not, and those after them do nothing unless that is so. No `far`: it is known.
+__device__ __forceinline__ bool done(const int* far) {
+    return far && *far < 0;
+}
+
+__device__ __forceinline__ void say_so(int* far, const bool (&met)[LANES]) {
+    bool all = true;
+#pragma unroll
+    for (int k = 0; k < LANES; ++k) all = all && met[k];
+    if (far && !all) atomicMax(far, 1);
+}
+
 // y = x at its index, 0 elsewhere, for indices in their own blocks: each fills its block.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool_near(
     Index items, Number* __restrict__ y, const Number* __restrict__ x, i64 xn, i64 xh, i64 xw,
     const i64* __restrict__ indices, i64 in, i64 ih, i64 iw, int height, int width, int rows, int columns, int vectors,
-    int block_rows, int block_columns
+    int block_rows, int block_columns, int* far
 ) {
     const Index item = thread();
     if (item >= items) return;
     const Place at = place(item, block_rows, block_columns, vectors);
     const bool here = at.i < rows && at.j < columns;
+    bool met[LANES];
     Numbers value = zeros();
     Positions index;
 #pragma unroll
-    for (int k = 0; k < LANES; ++k) index.v[k] = -1;
+    for (int k = 0; k < LANES; ++k) index.v[k] = -1, met[k] = !here;
     if (here) {
         value = load<Number, LANES>(x + at.n * xn + at.i * xh + at.j * xw + at.c);
         index = load<i64, LANES>(indices + at.n * in + at.i * ih + at.j * iw + at.c);
@@ -70,16 +84,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool_near(
             const i64 position = i64(i) * width + j;
             Numbers part;
 #pragma unroll
-            for (int k = 0; k < LANES; ++k) part.v[k] = index.v[k] == position ? value.v[k] : Number(0);
+            for (int k = 0; k < LANES; ++k) {
+                const bool named = index.v[k] == position;
+                part.v[k] = named ? value.v[k] : Number(0);
+                met[k] = met[k] || named;
+            }
             store<Number, LANES>(y + dense(at.n, i, j, at.c, height, width, vectors), part);
         }
     }
+    say_so(far, met);
 }
 
 // Its gradient: each takes from its block what its index names.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool_input_near(
     Index items, Number* __restrict__ dx, const Number* __restrict__ grad, i64 gn, i64 gh, i64 gw,
-    const i64* __restrict__ indices, i64 in, i64 ih, i64 iw, int height, int width, int rows, int columns, int vectors
+    const i64* __restrict__ indices, i64 in, i64 ih, i64 iw, int height, int width, int rows, int columns, int vectors,
+    int* far
 ) {
     const Index item = thread();
     if (item >= items) return;
@@ -87,6 +107,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool_input_near(
     const Positions index = load<i64, LANES>(indices + at.n * in + at.i * ih + at.j * iw + at.c);
     const Number* image = grad + at.n * gn + at.c;
     Numbers value = zeros();
+    bool met[LANES] = {};
 #pragma unroll
     for (int u = 0; u < BH; ++u) {
         const int i = at.i * BH + u;
@@ -96,77 +117,85 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool_input_near(
             const Numbers part = load<Number, LANES>(image + clamped(i, height) * gh + clamped(j, width) * gw);
 #pragma unroll
             for (int k = 0; k < LANES; ++k) {
-                if (i < height && j < width && index.v[k] == i64(i) * width + j) value.v[k] = part.v[k];
+                const bool named = i < height && j < width && index.v[k] == i64(i) * width + j;
+                value.v[k] = named ? part.v[k] : value.v[k];
+                met[k] = met[k] || named;
             }
         }
     }
     store<Number, LANES>(dx + (i64)item * LANES, value);
+    say_so(far, met);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1) disown(Index items, Owner* owners) {
-    const Index item = thread();
-    if (item >= items) return;
-    Owners none;
+extern "C" __global__ void __launch_bounds__(THREADS, 1) disown(Index items, Owner* owners, const int* far) {
+    if (done(far)) return;
+    for (Index item = thread(); item < items; item += (Index)gridDim.x * THREADS) {
+        Owners none;
 #pragma unroll
-    for (int k = 0; k < LANES; ++k) none.v[k] = -1;
-    store<Owner, LANES>(owners + (i64)item * LANES, none);
+        for (int k = 0; k < LANES; ++k) none.v[k] = -1;
+        store<Owner, LANES>(owners + (i64)item * LANES, none);
+    }
 }
 
 // owners[index] = the last number of its plane that names it. They begin as -1; an index outside the plane is left out.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) own(
     Index items, Owner* owners, const i64* __restrict__ indices, i64 in, i64 ih, i64 iw, i64 pixels, int rows,
-    int columns, int vectors
+    int columns, int vectors, const int* far
 ) {
-    const Index item = thread();
-    if (item >= items) return;
-    const Place at = place(item, rows, columns, vectors);
-    const Positions index = load<i64, LANES>(indices + at.n * in + at.i * ih + at.j * iw + at.c);
+    if (done(far)) return;
+    for (Index item = thread(); item < items; item += (Index)gridDim.x * THREADS) {
+        const Place at = place(item, rows, columns, vectors);
+        const Positions index = load<i64, LANES>(indices + at.n * in + at.i * ih + at.j * iw + at.c);
 #pragma unroll
-    for (int k = 0; k < LANES; ++k) {
-        if (u64(index.v[k]) >= u64(pixels)) continue;
-        const i64 to = (at.n * pixels + index.v[k]) * vectors * LANES + at.c + k;
-        atomicMax(owners + to, Owner(i64(at.i) * columns + at.j));
+        for (int k = 0; k < LANES; ++k) {
+            if (u64(index.v[k]) >= u64(pixels)) continue;
+            const i64 to = (at.n * pixels + index.v[k]) * vectors * LANES + at.c + k;
+            atomicMax(owners + to, Owner(i64(at.i) * columns + at.j));
+        }
     }
 }
 
 // y = x of the owner, which is in y itself, or 0 where there is none.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool(
-    Index items, Number* y, const Number* __restrict__ x, i64 xn, i64 xh, i64 xw, i64 pixels, int columns, int vectors
+    Index items, Number* y, const Number* __restrict__ x, i64 xn, i64 xh, i64 xw, i64 pixels, int columns, int vectors,
+    const int* far
 ) {
-    const Index item = thread();
-    if (item >= items) return;
-    const Index pixel = item / vectors, c = (item - pixel * vectors) * LANES;
-    const Number* image = x + i64(pixel / Index(pixels)) * xn + c;
-    const Owners owner = load<Owner, LANES>(reinterpret_cast<const Owner*>(y) + (i64)item * LANES);
-    Numbers value;
+    if (done(far)) return;
+    for (Index item = thread(); item < items; item += (Index)gridDim.x * THREADS) {
+        const Index pixel = item / vectors, c = (item - pixel * vectors) * LANES;
+        const Number* image = x + i64(pixel / Index(pixels)) * xn + c;
+        const Owners owner = load<Owner, LANES>(reinterpret_cast<const Owner*>(y) + (i64)item * LANES);
+        Numbers value;
 #pragma unroll
-    for (int k = 0; k < LANES; ++k) {
-        const Owner i = owner.v[k] / columns, j = owner.v[k] - i * columns;
-        value.v[k] = owner.v[k] < 0 ? Number(0) : image[i * xh + j * xw + k];
+        for (int k = 0; k < LANES; ++k) {
+            const Owner i = owner.v[k] / columns, j = owner.v[k] - i * columns;
+            value.v[k] = owner.v[k] < 0 ? Number(0) : image[i * xh + j * xw + k];
+        }
+        store<Number, LANES>(y + (i64)item * LANES, value);
     }
-    store<Number, LANES>(y + (i64)item * LANES, value);
 }
 
 // dx = grad at the index, or 0 where that has another owner.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool_input(
     Index items, Number* __restrict__ dx, const Number* __restrict__ grad, i64 gn, i64 gh, i64 gw,
     const i64* __restrict__ indices, i64 in, i64 ih, i64 iw, const Owner* __restrict__ owners, i64 pixels, int width,
-    int rows, int columns, int vectors
+    int rows, int columns, int vectors, const int* far
 ) {
-    const Index item = thread();
-    if (item >= items) return;
-    const Place at = place(item, rows, columns, vectors);
-    const Positions index = load<i64, LANES>(indices + at.n * in + at.i * ih + at.j * iw + at.c);
-    const Number* image = grad + at.n * gn + at.c;
-    Numbers value = zeros();
+    if (done(far)) return;
+    for (Index item = thread(); item < items; item += (Index)gridDim.x * THREADS) {
+        const Place at = place(item, rows, columns, vectors);
+        const Positions index = load<i64, LANES>(indices + at.n * in + at.i * ih + at.j * iw + at.c);
+        const Number* image = grad + at.n * gn + at.c;
+        Numbers value = zeros();
 #pragma unroll
-    for (int k = 0; k < LANES; ++k) {
-        if (u64(index.v[k]) >= u64(pixels)) continue;
-        const i64 to = (at.n * pixels + index.v[k]) * vectors * LANES + at.c + k;
-        const Owner i = Owner(index.v[k]) / width, j = Owner(index.v[k]) - i * width;
-        if (owners[to] == Owner(i64(at.i) * columns + at.j)) value.v[k] = image[i * gh + j * gw + k];
+        for (int k = 0; k < LANES; ++k) {
+            if (u64(index.v[k]) >= u64(pixels)) continue;
+            const i64 to = (at.n * pixels + index.v[k]) * vectors * LANES + at.c + k;
+            const Owner i = Owner(index.v[k]) / width, j = Owner(index.v[k]) - i * width;
+            if (owners[to] == Owner(i64(at.i) * columns + at.j)) value.v[k] = image[i * gh + j * gw + k];
+        }
+        store<Number, LANES>(dx + (i64)item * LANES, value);
     }
-    store<Number, LANES>(dx + (i64)item * LANES, value);
 }
 
 // y = x in the corners of blocks, 0 elsewhere.

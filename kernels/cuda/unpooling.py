@@ -2,7 +2,8 @@
 
 Where every index lies in a block of its own, as pooling with a stride no less than the kernel leaves them, that block
 is written at once. Else every number of the result first learns its owner, the last that names it: integer maxima,
-which are the same in any order. No index is followed that points outside.
+which are the same in any order. No index is followed that points outside. Where nobody may look at the indices, as in a
+graph, blocks are tried, and the kernels for all others wait whether that fails.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import numpy as np
 from ..layout import Array, empty
 from ..namespace import host, namespace, readable
 from ..window import Pair
-from .maps import blocks, lanes, start, strides
+from .maps import THREADS, blocks, lanes, start, strides
 from .matrix import NUMBERS
 from .pointwise import copy
 
 SOURCE = "unpooling.cu"
 BLOCK = 16  # pixels of a block, at most: a thread takes all of one
+BLOCKS = 2048  # of threads, at most, where each goes on to further numbers: soon done where there is nothing to do
+NEAR, FAR, UNKNOWN = 1, 0, -1
 SURVEYED = 8  # vectors of indices that a thread looks at, at least
 
 
@@ -31,12 +34,12 @@ def _block(indices: Array, size: Pair) -> Pair:
 
 def survey(indices: Array, size: Pair) -> np.ndarray:
     """(1, 1, 3), in the computer's memory: a bound of the indices below and above, 0 and the largest where none is less
-    than 0, and 1 where all lie in their own blocks.
+    than 0, and NEAR where all lie in their own blocks, else FAR.
 
-    Where indices are not to be looked at nothing is known: 0, 0, 0. indices: int64, channels-last. size: of the planes
-    they point into.
+    Where indices are not to be looked at: 0, 0 and UNKNOWN. indices: int64, channels-last. size: of the planes they
+    point into.
     """
-    result = np.zeros((1, 1, 3), np.int64)
+    result = np.array([[[0, 0, UNKNOWN if indices.size else FAR]]])
     if indices.size and readable(indices):
         _, c, h, w = indices.shape
         found = namespace(indices).zeros(3, np.uint64)
@@ -45,7 +48,7 @@ def survey(indices: Array, size: Pair) -> np.ndarray:
         block = _block(indices, size)
         _start("survey", indices.size // wide, *arguments, each=SURVEYED, like=indices, wide=wide, block=block)
         below, most, near = (int(value) for value in host(found))
-        result[...] = -below, most, near == indices.size
+        result[...] = -below, most, NEAR if near == indices.size else FAR
     return result
 
 
@@ -55,25 +58,23 @@ def max_unpool(outputs: list[Array], x: Array, indices: Array, found: Array, *, 
     n, c, h, w = x.shape
     height, width = output_size
     wide = lanes(y, x, indices)
-    if found[..., 2].all():
-        block = _block(indices, output_size)
+    block, far = _block(indices, output_size), _flag(indices, found, output_size)
+    if found[0, 0, 2] == NEAR or far is not None:
         rows, columns = (blocks(length, step) for length, step in zip(output_size, block, strict=True))
-        items = n * rows * columns * c // wide
-        near = y, x, strides(x), indices, strides(indices), height, width, h, w, c // wide, rows, columns
-        _start("max_unpool_near", items, *near, like=x, wide=wide, block=block)
-        return
-    owner = "int" if y.itemsize == 4 else "i64"  # y itself has room for them
-    items = n * height * width * c // wide
-    _own(y, indices, height * width, wide, owner)
-    arguments = y, x, strides(x), np.int64(height * width), w, c // wide
-    _start("max_unpool", items, *arguments, like=x, wide=wide, owner=owner)
+        near = y, x, strides(x), indices, strides(indices), height, width, h, w, c // wide, rows, columns, far
+        _start("max_unpool_near", n * rows * columns * c // wide, *near, like=x, wide=wide, block=block)
+    if found[0, 0, 2] != NEAR:
+        owner = "int" if y.itemsize == 4 else "i64"  # y itself has room for them
+        _own(y, indices, height * width, wide, owner, far)
+        rest = y, x, strides(x), np.int64(height * width), w, c // wide, far
+        _go_on("max_unpool", y.size // wide, *rest, like=x, wide=wide, owner=owner)
 
 
 def planes_too_large(x: Array, indices: Array, found: Array, **parameters: Any) -> str | None:
     """The refusal of planes whose pixels an int does not count."""
     size = parameters.get("output_size", x.shape[2:])
-    large = max(size[0] * size[1], indices.shape[2] * indices.shape[3]) >= 2**31
-    return "a plane has 2**31 pixels or more" if large else None
+    large = max(size[0] * size[1], indices.shape[2] * indices.shape[3]) >= 2**30
+    return "a plane has 2**30 pixels or more" if large else None
 
 
 def max_unpool_input(outputs: list[Array], grad: Array, indices: Array, found: Array) -> None:
@@ -83,22 +84,32 @@ def max_unpool_input(outputs: list[Array], grad: Array, indices: Array, found: A
     wide = lanes(grad, outputs[0], indices)
     items = n * h * w * c // wide
     maps = outputs[0], grad, strides(grad), indices, strides(indices)
-    if found[..., 2].all():
-        block = _block(indices, (height, width))
-        _start("max_unpool_input_near", items, *maps, height, width, h, w, c // wide, like=grad, wide=wide, block=block)
-        return
-    owners = empty(grad.shape, np.dtype(np.int32), grad)
-    _own(owners, indices, height * width, wide, "int")
-    arguments = *maps, owners, np.int64(height * width), width, h, w, c // wide
-    _start("max_unpool_input", items, *arguments, like=grad, wide=wide)
+    block, far = _block(indices, (height, width)), _flag(indices, found, (height, width))
+    if found[0, 0, 2] == NEAR or far is not None:
+        near = height, width, h, w, c // wide, far
+        _start("max_unpool_input_near", items, *maps, *near, like=grad, wide=wide, block=block)
+    if found[0, 0, 2] != NEAR:
+        owners = empty(grad.shape, np.dtype(np.int32), grad)
+        _own(owners, indices, height * width, wide, "int", far)
+        rest = owners, np.int64(height * width), width, h, w, c // wide, far
+        _go_on("max_unpool_input", items, *maps, *rest, like=grad, wide=wide)
 
 
-def _own(owners: Array, indices: Array, pixels: int, wide: int, owner: str) -> None:
+def _flag(indices: Array, found: Array, size: Pair) -> Array | None:
+    """Where it is unknown whether indices lie in their own blocks: what says so, once blocks have been tried."""
+    if found[0, 0, 2] != UNKNOWN or not _block(indices, size)[0]:
+        return None
+    flag = empty((1,), np.dtype(np.int32), indices)
+    _start("disown", 1, flag, None, like=indices, wide=1)
+    return flag
+
+
+def _own(owners: Array, indices: Array, pixels: int, wide: int, owner: str, far: Array | None) -> None:
     """Let every number of the result know its owner, or -1."""
     _, c, h, w = indices.shape
-    _start("disown", owners.size // wide, owners, like=owners, wide=wide, owner=owner)
-    arguments = owners, indices, strides(indices), np.int64(pixels), h, w, c // wide
-    _start("own", indices.size // wide, *arguments, like=owners, wide=wide, owner=owner)
+    _go_on("disown", owners.size // wide, owners, far, like=owners, wide=wide, owner=owner)
+    arguments = owners, indices, strides(indices), np.int64(pixels), h, w, c // wide, far
+    _go_on("own", indices.size // wide, *arguments, like=owners, wide=wide, owner=owner)
 
 
 def unpool(outputs: list[Array], x: Array, *, kernel_size: Pair) -> None:
@@ -126,3 +137,8 @@ def _start(
     number = NUMBERS.get(like.dtype, "float")
     rows, columns = block
     start(SOURCE, name, items, *arguments, each=each, NUMBER=number, LANES=wide, BH=rows, BW=columns, OWNER=owner)
+
+
+def _go_on(name: str, items: int, *arguments: Any, **options: Any) -> None:
+    """Start a kernel of at most BLOCKS blocks, whose threads go on to further numbers."""
+    _start(name, items, *arguments, each=blocks(items, BLOCKS * THREADS), **options)
