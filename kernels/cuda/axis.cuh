@@ -1,19 +1,18 @@
 // Where a correlation, or one phase of a transposed convolution, sees its input along one axis.
-//
-// Output first + step i sees input origin + stride i + back a with tap tap + skip a, a below `taps`.
 #pragma once
+#include "vector.cuh"
 
+// Output first + step i sees input origin + stride i + back a with tap tap + skip a, for each a below `taps`.
 struct Axis {
     int count, first, step, origin, stride, back, taps, tap, skip;
 };
 
-__device__ __forceinline__ Axis straight(int length, int kernel, int stride, int dilation, int padding) {
-    return {length, 0, 1, -padding, stride, dilation, kernel, 0, 1};
-}
-
-// The outputs q with (q + padding) % stride == phase get tap u from input (q + padding - u dilation) / stride, where
-// that is whole: those taps are stride / gcd(stride, dilation) apart.
-__device__ __forceinline__ Axis turned(int phase, int length, int kernel, int stride, int dilation, int padding) {
+__device__ __forceinline__ Axis axis_of(
+    bool phased, int phase, int length, int kernel, int stride, int dilation, int padding
+) {
+    if (!phased) return {length, 0, 1, -padding, stride, dilation, kernel, 0, 1};
+    // The outputs q with (q + padding) % stride == phase get tap u from input (q + padding - u dilation) / stride, where
+    // that is whole: those taps are stride / gcd(stride, dilation) apart.
     int divisor = stride;
     for (int rest = dilation % stride; rest;) {
         const int last = divisor % rest;

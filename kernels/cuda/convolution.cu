@@ -4,33 +4,9 @@
 // -D: those of pipeline.cuh, VECTOR (1 or 4 numbers copied at once), TURNED (0: w has channels side by side; 1: filters),
 // PHASED (1: the transposed map), WHOLE (1: DEPTH divides the channels), OFFSET (int or i64: what counts numbers in
 // memory), BLOCKS (of a multiprocessor).
+#include "axis.cuh"
 #include "pipeline.cuh"
 #include "vector.cuh"
-
-
-// One axis of a correlation: output first + step i sees input origin + stride i + back a with tap tap + skip a.
-struct Axis {
-    int count, first, step, origin, stride, back, taps, tap, skip;
-};
-
-__device__ Axis axis_of(int phase, int length, int kernel, int stride, int dilation, int padding) {
-    if (!PHASED) return {length, 0, 1, -padding, stride, dilation, kernel, 0, 1};
-    // The outputs q with (q + padding) % stride == phase get tap u from input (q + padding - u dilation) / stride, where
-    // that is whole: those taps are stride / gcd(stride, dilation) apart.
-    int divisor = stride;
-    for (int rest = dilation % stride; rest;) {
-        const int last = divisor % rest;
-        divisor = rest;
-        rest = last;
-    }
-    const int skip = stride / divisor, first = ((phase - padding) % stride + stride) % stride;
-    int tap = 0;
-    while (tap < skip && (tap * dilation - phase) % stride) ++tap;
-    const bool reached = tap < skip && tap < kernel;
-    const int origin = (first + padding - phase) / stride - (tap * dilation - phase) / stride;
-    const int count = first < length ? (length - first + stride - 1) / stride : 0;
-    return {count, first, stride, origin, 1, -dilation / divisor, reached ? (kernel - tap + skip - 1) / skip : 0, tap, skip};
-}
 
 // Tap and channel of a number of the reduction, in their order (u, v, c).
 struct Tap {
@@ -174,8 +150,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(
     const int from_filter = next((filters + BN - 1) / BN) * BN, from_pixel = next(tiles) * BM;
     const int phase_column = next(PHASED ? stride_columns : 1), phase_row = next(PHASED ? stride_rows : 1);
     const int group = next(groups), split = block;
-    const Axis r = axis_of(phase_row, rows, kernel_rows, stride_rows, dilation_rows, top);
-    const Axis q = axis_of(phase_column, columns, kernel_columns, stride_columns, dilation_columns, left);
+    const Axis r = axis_of(PHASED, phase_row, rows, kernel_rows, stride_rows, dilation_rows, top);
+    const Axis q = axis_of(PHASED, phase_column, columns, kernel_columns, stride_columns, dilation_columns, left);
     const int pixels = images * r.count * q.count;
     if (from_pixel >= pixels) return;
 

@@ -3,8 +3,8 @@
 // y[pixel, f] = act(bias[f] + sum over taps u, v and channels c of x[pixel's, u, v, c] w[f, u, v, c]), in each group.
 // -D: those of simt.cuh, TURNED (1: the transposed one), ACROSS (1: neighbouring threads read neighbouring filters of
 // w; 0: channels), BIAS, RELU.
-#include "simt.cuh"
 #include "axis.cuh"
+#include "simt.cuh"
 
 // A term of the sums, in the order (u, v, c).
 struct Tap {
@@ -106,10 +106,8 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) correlate_plainly(
     auto next = [&](u32 count) { const u32 i = block % count; block /= count; return int(i); };
     const int first_filter = next((filters + BN - 1) / BN) * BN, first_pixel = next(tiles) * BM, group = next(groups);
     const int phase_column = next(TURNED ? stride_columns : 1), phase_row = block;
-    const Axis r = TURNED ? turned(phase_row, rows, kernel_rows, stride_rows, dilation_rows, top)
-                          : straight(rows, kernel_rows, stride_rows, dilation_rows, top);
-    const Axis q = TURNED ? turned(phase_column, columns, kernel_columns, stride_columns, dilation_columns, left)
-                          : straight(columns, kernel_columns, stride_columns, dilation_columns, left);
+    const Axis r = axis_of(TURNED, phase_row, rows, kernel_rows, stride_rows, dilation_rows, top);
+    const Axis q = axis_of(TURNED, phase_column, columns, kernel_columns, stride_columns, dilation_columns, left);
     const int pixels = images * r.count * q.count, terms = r.taps * q.taps * channels;
     if (first_pixel >= pixels) return;
 
