@@ -145,7 +145,7 @@ def correlate(
     run(
         ceil(channels // vector / wide) * ceil(strips / across) * ceil(n * rows / down),
         (wide, across, down),
-        *(output, x, weight, None if bias is None else namespace(x).ascontiguousarray(bias)),
+        *(output, x, weight, weight if bias is None else namespace(x).ascontiguousarray(bias)),
         *map(np.int64, (y_apart[0], *y_apart[2:], x_apart[0], *x_apart[2:], *strides(weight))),
         *map(np.int32, (inner, n, *x.shape[2:], rows, columns, channels, top, left)),
         shared=(wide + 1) * vector * terms * window.taps * x.itemsize,
