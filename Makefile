@@ -12,7 +12,7 @@ help: ## say what the targets do
 
 .venv/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "upconv needs Python 3.11 or newer and found none; name one: make PYTHON=/path/to/python3" >&2; exit 1; }
-	@echo "Making .venv with $$($(PYTHON) --version) and installing upconv and its tools (once, about 500 MB)."
+	@echo "Making .venv with $$($(PYTHON) --version) and installing upconv and its tools (once, about 1 GB)."
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@

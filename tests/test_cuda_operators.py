@@ -42,7 +42,7 @@ def others(arguments):
 
 
 @every
-@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seeds, st.sampled_from(DTYPES), st.sampled_from(GPU_FORMATS), st.booleans())
 @example(0, np.float32, "channels_last", True)
 def test_any_call_equals_the_reference_twice_and_writes_no_input(gpu, name, seed, dtype, format, real):
