@@ -33,7 +33,7 @@ def _per_pixel(check: Arguments, flops: int, algorithm: str, **values: Any) -> C
     reference=reference.softmax_input,
     variants=[
         Variant("direct", cpu.softmax_input),
-        Variant("cuda", cuda.softmax_input, device="cuda", refuses=cuda.refuses_two),
+        Variant("cuda", cuda.softmax_input, device="cuda", refuses=cuda.two_held),
     ],
 )
 def softmax_input(y: Array, grad: Array, *, algorithm: str = "auto") -> Case:
@@ -50,7 +50,7 @@ def softmax_input(y: Array, grad: Array, *, algorithm: str = "auto") -> Case:
 
 @operator(
     reference=reference.softmax,
-    variants=[Variant("direct", cpu.softmax), Variant("cuda", cuda.softmax, device="cuda", refuses=cuda.refuses_one)],
+    variants=[Variant("direct", cpu.softmax), Variant("cuda", cuda.softmax, device="cuda", refuses=cuda.one_held)],
     gradients={"x": softmax_input},
 )
 def softmax(x: Array, *, algorithm: str = "auto") -> Case:
@@ -78,7 +78,7 @@ def softmax(x: Array, *, algorithm: str = "auto") -> Case:
     reference=reference.log_softmax_input,
     variants=[
         Variant("direct", cpu.log_softmax_input),
-        Variant("cuda", cuda.log_softmax_input, device="cuda", refuses=cuda.refuses_two),
+        Variant("cuda", cuda.log_softmax_input, device="cuda", refuses=cuda.two_held),
     ],
 )
 def log_softmax_input(y: Array, grad: Array, *, algorithm: str = "auto") -> Case:
@@ -97,7 +97,7 @@ def log_softmax_input(y: Array, grad: Array, *, algorithm: str = "auto") -> Case
     reference=reference.log_softmax,
     variants=[
         Variant("direct", cpu.log_softmax),
-        Variant("cuda", cuda.log_softmax, device="cuda", refuses=cuda.refuses_one),
+        Variant("cuda", cuda.log_softmax, device="cuda", refuses=cuda.two_held),
     ],
     gradients={"x": log_softmax_input},
 )

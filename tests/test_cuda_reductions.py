@@ -84,10 +84,12 @@ def test_no_images(gpu, name):
 
 
 def test_more_classes_than_registers_hold_are_left_to_the_base(gpu):
-    x = gpu.zeros((1, 2049, 1, 2), np.float32)
-    assert OPERATORS["softmax"].prepare(x)[1].name == "base"
-    with pytest.raises(ValueError, match=r"it takes at most 1024 channels, and there are 2049$"):
-        run("softmax", {"x": x, "algorithm": "cuda"})
+    for name, most in (("softmax", 1024), ("log_softmax", 512)):  # of dense planes
+        x = gpu.zeros((1, most + 1, 1, 2), np.float32)
+        assert OPERATORS[name].prepare(x)[1].name == "base"
+        assert OPERATORS[name].prepare(x[:, 1:])[1].name == "cuda"
+        with pytest.raises(ValueError, match=rf"it takes at most {most} channels, and there are {most + 1}$"):
+            run(name, {"x": x, "algorithm": "cuda"})
 
 
 @pytest.mark.parametrize("name", ("bias_relu_input", "cross_entropy_input"))

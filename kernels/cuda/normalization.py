@@ -12,14 +12,14 @@ from .pixels import pixels, too_many
 SOURCE = "softmax.cu"
 
 
-def refuses_one(x: Array) -> str | None:
-    """Why a kernel of one input cannot serve."""
+def one_held(x: Array) -> str | None:
+    """Why a kernel that holds one number for each class cannot serve."""
     return too_many(x)
 
 
-def refuses_two(y: Array, grad: Array) -> str | None:
-    """Why a kernel of two inputs cannot serve."""
-    return too_many(y, inputs=2)
+def two_held(x: Array, *more: Array) -> str | None:
+    """Why one that holds two cannot."""
+    return too_many(x, held=2)
 
 
 def softmax(outputs: list[Array], x: Array) -> None:

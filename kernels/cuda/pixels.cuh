@@ -11,7 +11,8 @@
 constexpr int ROUNDS = (CLASSES + GROUP - 1) / GROUP;  // numbers that a thread holds
 constexpr int PITCH = CLASSES | 1;                     // odd: so pixels begin in banks of their own
 constexpr int TEAM = PIXELS * GROUP;                   // threads of a block
-constexpr int AT_ONCE = sizeof(Number) == 4 ? 512 / TEAM : 1;  // blocks: else the compiler takes all registers
+// Blocks at once, so many that nothing spills; without a number the compiler takes all registers.
+constexpr int AT_ONCE = sizeof(Number) == 4 ? (GROUP == 1 && ROUNDS > 24 ? 384 : 512) / TEAM : 1;
 constexpr int AHEAD = CLASSES < 16 ? CLASSES : 16;  // numbers that a thread has under way to the stage
 constexpr bool STAGED = !PLANES && GROUP == 1;
 

@@ -19,11 +19,10 @@ TOGETHER = 128  # pixels of a block, each of a thread of its own: several blocks
 TEAM = 256  # threads of a block of warps that have a pixel each
 
 
-def too_many(*maps: Array, inputs: int = 1) -> str | None:
-    """The refusal of more classes than the registers hold."""
-    x = maps[0]
+def too_many(x: Array, held: int = 1) -> str | None:
+    """The refusal of more classes than registers hold. held: numbers of a class that a thread has at once."""
     classes, group = x.shape[1], COLUMN if x.ndim == 3 else WARP
-    most = HELD * 4 // (x.itemsize * inputs) * group
+    most = HELD * 4 // (x.itemsize * held) * group
     return f"it takes at most {most} channels, and there are {classes}" if classes > most else None
 
 
