@@ -1,7 +1,7 @@
 """Which tiles a matrix product on tensor cores is cut into, and into how many splits its reduction.
 
 The choice depends on shapes alone and knows one GPU's number of multiprocessors, so results are the same bit for bit on
-all. It comes from counted instructions and bytes; it has not been measured on a device.
+all. It comes from instructions and bytes that were counted, and has not been measured on a device.
 """
 
 from __future__ import annotations
@@ -14,7 +14,12 @@ from typing import Any
 DEPTH = 32  # of the reduction, in a step: as in tile.cuh
 MULTIPROCESSORS = 132  # of an H100 or H200
 PRODUCTS = 640  # multiplications of a multiprocessor in a clock: what `mma.sync` reaches of 1024
+MMA = 16 * 8 * 8  # multiplications of an instruction
+ROUNDING = {1: 2.25, 3: 7.25}  # instructions to load a number and to round it, by products, counted in machine code
+COPY = 10  # instructions for a copy, counted likewise
+SCHEDULERS = 4  # each of which starts an instruction in a clock
 BLOCK = 2000  # clocks to begin and to end a block
+ALONE = 0.5  # how much longer a block takes by itself, of its time: with n of them, a part of n of that
 KERNEL = 5000  # clocks to start one more kernel, the one that adds splits
 TRAFFIC = 1500  # bytes in a clock from and to memory
 
@@ -55,17 +60,24 @@ class Tile:
             "BLOCKS": self.blocks,
         }
 
-    def clocks(self, products: int) -> float:
-        """Of a multiprocessor for a step: its tensor cores', or its shared memory's if that takes longer."""
-        reads = self.threads // 32 * (self.warp_rows + self.warp_columns)
-        return max(self.rows * self.columns * DEPTH * products / PRODUCTS, reads + self.rows + self.columns)
+    def clocks(self, products: int, vector: int) -> float:
+        """Of a multiprocessor for a step: its tensor cores', its shared memory's or its schedulers', whose are most."""
+        warps, sides, numbers = self.threads // 32, self.warp_rows + self.warp_columns, self.rows + self.columns
+        multiplications = self.rows * self.columns * DEPTH * products
+        passes = warps * sides + numbers
+        copies = numbers * DEPTH // vector // self.threads
+        instructions = warps * (ROUNDING[products] * sides + COPY * copies) + multiplications // MMA
+        return max(multiplications / PRODUCTS, passes, instructions / SCHEDULERS)
 
 
 TILES = (
     Tile(128, 128, 64, 64, 2),
     Tile(128, 64, 64, 32, 2),
     Tile(64, 128, 32, 64, 2),
+    Tile(64, 256, 64, 64, 2),
     Tile(64, 64, 32, 32, 3),
+    Tile(256, 32, 64, 32, 2),
+    Tile(32, 256, 32, 64, 2),
     Tile(128, 32, 32, 32, 3),
     Tile(32, 128, 32, 32, 3),
 )
@@ -106,12 +118,12 @@ def plan(rows: int, columns: int, depth: int, batch: int, products: int, vector:
     steps = max(1, ceil(depth / DEPTH))
     for tile in tiles(products, vector):
         blocks = Plan(tile, 1, steps).blocks(rows, columns, batch)
-        for waves in range(1, 5):
+        for waves in range(1, 9):
             splits = max(1, min(steps, waves * MULTIPROCESSORS // blocks))
             each = ceil(steps / splits)
             splits = ceil(steps / each)
             turns = ceil(blocks * splits / MULTIPROCESSORS)
-            clocks = turns * (each * tile.clocks(products) + BLOCK)
+            clocks = turns * (each * tile.clocks(products, vector) + BLOCK) * (1 + ALONE / min(turns, tile.blocks))
             if splits > 1:
                 clocks += KERNEL + 8 * splits * rows * columns * batch / TRAFFIC
             if best is None or clocks < best[0]:
