@@ -3,6 +3,7 @@
 import ctypes
 
 import numpy as np
+import pytest
 from kernel_cases import arranged, changed, several
 
 from benchmarks.calls import function
@@ -58,5 +59,11 @@ def moved(gpu, name, arguments, text=""):
     given = on(gpu, arguments)
     gpu.device.forget()
     run(name, given | {"algorithm": "cuda"})
-    counts = [launch[-1] for launch in gpu.device.launches]
-    return [tuple(32 * each.of("global", kind, text).used for kind in ("read", "write")) for each in counts]
+    return [tuple(32 * each.of("global", kind, text).used for kind in ("read", "write")) for each in counted(gpu)]
+
+
+def counted(gpu):
+    """What the emulation has counted of each kernel started; a real device counts nothing, and the test is over."""
+    if any(isinstance(launch, str) for launch in gpu.device.launches):
+        pytest.skip("only the emulation counts")
+    return [counts for *_, counts in gpu.device.launches]

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from gpu_cases import counted
 
 from upconv.kernels.cpu.update import RULES
 from upconv.kernels.update import update
@@ -73,8 +74,9 @@ def test_nothing_to_update(gpu):
 
 def test_every_byte_is_moved_once(gpu):
     row = tuple(gpu.zeros(8192, np.float32) for _ in range(4))
+    gpu.device.forget()
     update("adam", [row], [lambda: CONSTANTS["adam"]])
-    counts = gpu.device.launches[-1][-1]
+    (counts,) = counted(gpu)
     written, vectors = counts.of("global", "write"), counts.of("global", "read", "v4")
     assert written.used == written.ideal == 3 * 8192 * 4 // 32
     assert vectors.used == vectors.ideal == 4 * 8192 * 4 // 32
