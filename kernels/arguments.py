@@ -68,7 +68,7 @@ class Arguments:
             if len(value) != 2:
                 self.fail(f"{name} must be an integer or a pair, got {value!r}")
             return self.integer(f"{name}[0]", value[0], minimum), self.integer(f"{name}[1]", value[1], minimum)
-        if isinstance(value, (str, float)) or value is None or getattr(value, "ndim", 0):
+        if isinstance(value, (str, float)) or value is None or getattr(value, "ndim", 0) > 0:
             self.fail(f"{name} must be an integer or a pair, got {_describe(value)}", TypeError)
         number = self.integer(name, value, minimum)
         return number, number
