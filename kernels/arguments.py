@@ -27,6 +27,7 @@ class Arguments:
         self.kernel = kernel
         self.unbatched: bool | None = None  # whether the maps came without the axis of images; None before the first
         self.kind: str | None = None  # whose arrays these are, NumPy's or CuPy's; None before the first
+        self.gpu: int | None = None  # the GPU where they lie
 
     def fail(self, message: str, error: type[Exception] = ValueError) -> NoReturn:
         """Raise `error` with the operator's name before `message`."""
@@ -116,6 +117,11 @@ class Arguments:
             self.kind = self.kind or kind
             if self.kind != kind:
                 self.fail(f"{name} must be a {self.kind} array like the first array, got a {kind} array", TypeError)
+            if kind == "CuPy":
+                gpu = value.device.id  # type: ignore[attr-defined]
+                self.gpu = gpu if self.gpu is None else self.gpu
+                if self.gpu != gpu:
+                    self.fail(f"{name} must be on GPU {self.gpu} like the first array, got one on GPU {gpu}", TypeError)
         else:
             self.fail(f"{name} must be a {self.kind or 'NumPy'} {what}, got {_describe(value)}", TypeError)
 

@@ -34,6 +34,17 @@ def namespace(x: Any) -> Any:
     return cupy() if on_device(x) else np
 
 
+def elsewhere(*values: Any) -> Any:
+    """The GPU of the first CuPy array, where CuPy works on another one now: to be entered by `with`. Else None."""
+    module = sys.modules.get("cupy")
+    if module is not None:
+        for each in values:
+            first = each[0] if isinstance(each, (tuple, list)) and each else each
+            if isinstance(first, module.ndarray):
+                return None if first.device.id == module.cuda.runtime.getDevice() else first.device
+    return None
+
+
 def aligned(x: Any) -> bool:
     """Whether numbers begin where the processor wants them; CuPy has no arrays where they do not."""
     return on_device(x) or x.flags.aligned

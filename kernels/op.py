@@ -27,7 +27,7 @@ from .arguments import Arguments
 from .case import Case
 from .known import MOST, Known, known, likeness
 from .layout import Array
-from .namespace import is_array, on_device
+from .namespace import elsewhere, is_array, on_device
 from .sharing import layout_serves, may_share_memory, overlaps, same_memory
 
 P = ParamSpec("P")
@@ -148,6 +148,10 @@ class Op:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Validate, allocate, choose, run; give back the output, or a tuple of several."""
+        other = elsewhere(*args, *kwargs.values())
+        if other is not None:
+            with other:
+                return self(*args, **kwargs)
         case, variant, remembered = self._remember(args, kwargs)
         if case.answer is not None:
             return case.answer

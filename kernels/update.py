@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 from .cpu import update as cpu
 from .cuda import update as cuda
 from .layout import Array
-from .namespace import on_device
+from .namespace import elsewhere, on_device
 
 Constants = Sequence[Callable[[], tuple[float, ...]]]
 
@@ -19,6 +20,7 @@ def update(rule: str, rows: Sequence[tuple[Array, ...]], constants: Constants) -
     constants: for each what gives those of its rule for this step, or in a graph, before each launch, for the next.
     """
     if rows and on_device(rows[0][0]):
-        cuda.update(rule, rows, constants)
+        with elsewhere(rows[0]) or nullcontext():
+            cuda.update(rule, rows, constants)
     else:
         cpu.update(rule, rows, [each() for each in constants])

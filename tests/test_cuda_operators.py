@@ -143,3 +143,29 @@ def test_formats_of_results_are_those_of_numpy(gpu):
             for ours, theirs in zip(run(name, on(gpu, arguments)), run(name, arguments), strict=True):
                 assert (ours.shape, ours.dtype) == (theirs.shape, theirs.dtype)
                 assert ours.strides == theirs.strides, (name, format)
+
+
+def test_a_call_runs_where_its_arrays_lie(request, gpu, monkeypatch):
+    """Of two GPUs: CuPy's current one is number 0."""
+    if request.config.getoption("--gpu"):
+        pytest.skip("one GPU is not two")
+    entered = []
+
+    class Other:
+        id = 1
+
+        def __enter__(self):
+            entered.append(True)
+            monkeypatch.setattr(gpu.cuda.runtime, "getDevice", lambda: 1)
+
+        def __exit__(self, *error):
+            monkeypatch.setattr(gpu.cuda.runtime, "getDevice", lambda: 0)
+
+    x, there = gpu.ones((1, 2, 4, 4)), gpu.ones((1, 2, 4, 4))
+    kind, here = type(x), x.device
+    monkeypatch.setattr(kind, "device", property(lambda self: Other() if self is there else here))
+    with pytest.raises(TypeError, match=r"^add: y must be on GPU 0 like the first array, got one on GPU 1$"):
+        kernels.add(x, there)
+    assert not entered
+    assert kernels.concatenate([there]).shape == there.shape
+    assert len(entered) == 1
