@@ -14,6 +14,7 @@ from .pixels import pixels
 
 SOURCE = "dice.cu"
 CLASSES = 192  # at most: a thread sums six of them in registers, and they share 48 KiB in the end
+EACH = 128  # pixels whose sums a block writes, at least: those of eight are nearly as much as their logits
 
 
 def refuses(logits: Array, *more: Any, **parameters: Any) -> str | None:
@@ -51,7 +52,7 @@ def _overlaps(
     """For each class the overlap, the constants of the gradient, and what the kernels were compiled for."""
     of, xp, classes = pixels(logits), namespace(logits), logits.shape[1]
     labels, label = typed(labels)
-    blocks = min(of.blocks, MOST)
+    blocks = min(MOST, -(-of.rows // EACH))
     flags: dict[str, Any] = {"LABEL": label, "SQUARED": int(squared)}
     room, overlap = partial(logits, blocks, 3, classes), xp.empty(classes, "float64")
     constants = xp.empty(2 * classes, logits.dtype)
