@@ -43,23 +43,23 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) survey(
 }
 
 // Indices that nobody has looked at are taken to lie in their own blocks by the first kernels. They say to `far`, which
-// begins as -1, where one does not, and those after them do nothing unless that is so. No `far`: it is known.
-__device__ __forceinline__ bool done(const int* far) {
-    return far && *far < 0;
+// begins as -1, where one does not, and those after them do nothing unless that is so. untried: 0 where it is known.
+__device__ __forceinline__ bool done(const int* far, int untried) {
+    return untried && *far < 0;
 }
 
-__device__ __forceinline__ void say_so(int* far, const bool (&met)[LANES]) {
+__device__ __forceinline__ void say_so(int* far, int untried, const bool (&met)[LANES]) {
     bool all = true;
 #pragma unroll
     for (int k = 0; k < LANES; ++k) all = all && met[k];
-    if (far && !all) atomicMax(far, 1);
+    if (untried && !all) atomicMax(far, 1);
 }
 
 // y = x at its index, 0 elsewhere, for indices in their own blocks: each fills its block.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool_near(
     Index items, Number* __restrict__ y, const Number* __restrict__ x, i64 xn, i64 xh, i64 xw,
     const i64* __restrict__ indices, i64 in, i64 ih, i64 iw, int height, int width, int rows, int columns, int vectors,
-    int block_rows, int block_columns, int* far
+    int block_rows, int block_columns, int* far, int untried
 ) {
     const Index item = thread();
     if (item >= items) return;
@@ -92,14 +92,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool_near(
             store<Number, LANES>(y + dense(at.n, i, j, at.c, height, width, vectors), part);
         }
     }
-    say_so(far, met);
+    say_so(far, untried, met);
 }
 
 // Its gradient: each takes from its block what its index names.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool_input_near(
     Index items, Number* __restrict__ dx, const Number* __restrict__ grad, i64 gn, i64 gh, i64 gw,
     const i64* __restrict__ indices, i64 in, i64 ih, i64 iw, int height, int width, int rows, int columns, int vectors,
-    int* far
+    int* far, int untried
 ) {
     const Index item = thread();
     if (item >= items) return;
@@ -124,11 +124,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool_input_near(
         }
     }
     store<Number, LANES>(dx + (i64)item * LANES, value);
-    say_so(far, met);
+    say_so(far, untried, met);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 1) disown(Index items, Owner* owners, const int* far) {
-    if (done(far)) return;
+extern "C" __global__ void __launch_bounds__(THREADS, 1) disown(
+    Index items, Owner* owners, const int* far, int untried
+) {
+    if (done(far, untried)) return;
     for (Index item = thread(); item < items; item += (Index)gridDim.x * THREADS) {
         Owners none;
 #pragma unroll
@@ -140,9 +142,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) disown(Index items, Own
 // owners[index] = the last number of its plane that names it. They begin as -1; an index outside the plane is left out.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) own(
     Index items, Owner* owners, const i64* __restrict__ indices, i64 in, i64 ih, i64 iw, i64 pixels, int rows,
-    int columns, int vectors, const int* far
+    int columns, int vectors, const int* far, int untried
 ) {
-    if (done(far)) return;
+    if (done(far, untried)) return;
     for (Index item = thread(); item < items; item += (Index)gridDim.x * THREADS) {
         const Place at = place(item, rows, columns, vectors);
         const Positions index = load<i64, LANES>(indices + at.n * in + at.i * ih + at.j * iw + at.c);
@@ -158,9 +160,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) own(
 // y = x of the owner, which is in y itself, or 0 where there is none.
 extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool(
     Index items, Number* y, const Number* __restrict__ x, i64 xn, i64 xh, i64 xw, i64 pixels, int columns, int vectors,
-    const int* far
+    const int* far, int untried
 ) {
-    if (done(far)) return;
+    if (done(far, untried)) return;
     for (Index item = thread(); item < items; item += (Index)gridDim.x * THREADS) {
         const Index pixel = item / vectors, c = (item - pixel * vectors) * LANES;
         const Number* image = x + i64(pixel / Index(pixels)) * xn + c;
@@ -179,9 +181,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool(
 extern "C" __global__ void __launch_bounds__(THREADS, 1) max_unpool_input(
     Index items, Number* __restrict__ dx, const Number* __restrict__ grad, i64 gn, i64 gh, i64 gw,
     const i64* __restrict__ indices, i64 in, i64 ih, i64 iw, const Owner* __restrict__ owners, i64 pixels, int width,
-    int rows, int columns, int vectors, const int* far
+    int rows, int columns, int vectors, const int* far, int untried
 ) {
-    if (done(far)) return;
+    if (done(far, untried)) return;
     for (Index item = thread(); item < items; item += (Index)gridDim.x * THREADS) {
         const Place at = place(item, rows, columns, vectors);
         const Positions index = load<i64, LANES>(indices + at.n * in + at.i * ih + at.j * iw + at.c);

@@ -25,6 +25,8 @@ BLOCKS = 2048  # of threads, at most, where each goes on to further numbers: soo
 NEAR, FAR, UNKNOWN = 1, 0, -1
 SURVEYED = 8  # vectors of indices that a thread looks at, at least
 
+Flag = tuple[Array, int]
+
 
 def _block(indices: Array, size: Pair) -> Pair:
     """(rows, columns) of the blocks that would divide a plane of `size` among the indices, (0, 0) if too large."""
@@ -59,7 +61,7 @@ def max_unpool(outputs: list[Array], x: Array, indices: Array, found: Array, *, 
     height, width = output_size
     wide = lanes(y, x, indices)
     block, far = _block(indices, output_size), _flag(indices, found, output_size)
-    if found[0, 0, 2] == NEAR or far is not None:
+    if found[0, 0, 2] == NEAR or far[1]:
         rows, columns = (blocks(length, step) for length, step in zip(output_size, block, strict=True))
         near = y, x, strides(x), indices, strides(indices), height, width, h, w, c // wide, rows, columns, far
         _start("max_unpool_near", n * rows * columns * c // wide, *near, like=x, wide=wide, block=block)
@@ -85,7 +87,7 @@ def max_unpool_input(outputs: list[Array], grad: Array, indices: Array, found: A
     items = n * h * w * c // wide
     maps = outputs[0], grad, strides(grad), indices, strides(indices)
     block, far = _block(indices, (height, width)), _flag(indices, found, (height, width))
-    if found[0, 0, 2] == NEAR or far is not None:
+    if found[0, 0, 2] == NEAR or far[1]:
         near = height, width, h, w, c // wide, far
         _start("max_unpool_input_near", items, *maps, *near, like=grad, wide=wide, block=block)
     if found[0, 0, 2] != NEAR:
@@ -95,16 +97,16 @@ def max_unpool_input(outputs: list[Array], grad: Array, indices: Array, found: A
         _go_on("max_unpool_input", items, *maps, *rest, like=grad, wide=wide)
 
 
-def _flag(indices: Array, found: Array, size: Pair) -> Array | None:
-    """Where it is unknown whether indices lie in their own blocks: what says so, once blocks have been tried."""
+def _flag(indices: Array, found: Array, size: Pair) -> Flag:
+    """What says whether indices are far, once blocks have been tried; and 1 where they are to be, as it is unknown."""
     if found[0, 0, 2] != UNKNOWN or not _block(indices, size)[0]:
-        return None
+        return indices, 0  # any array: CuPy has no null pointers
     flag = empty((1,), np.dtype(np.int32), indices)
-    _start("disown", 1, flag, None, like=indices, wide=1)
-    return flag
+    _start("disown", 1, flag, flag, 0, like=indices, wide=1)
+    return flag, 1
 
 
-def _own(owners: Array, indices: Array, pixels: int, wide: int, owner: str, far: Array | None) -> None:
+def _own(owners: Array, indices: Array, pixels: int, wide: int, owner: str, far: Flag) -> None:
     """Let every number of the result know its owner, or -1."""
     _, c, h, w = indices.shape
     _go_on("disown", owners.size // wide, owners, far, like=owners, wide=wide, owner=owner)
