@@ -43,7 +43,7 @@ test-pytorch: .venv/ready ## compare operators and networks with PyTorch, which 
 	@$(BIN)/python -m pytest -m pytorch tests/test_pytorch*.py
 
 test-gpu: .venv/ready ## test on an NVIDIA GPU what the other tests emulate; then look for races, if compute-sanitizer is there
-	@$(BIN)/python -c "import cupy; cupy.cuda.runtime.getDevice()" || { echo "No GPU answers, or CuPy is not in .venv: $(BIN)/pip install --editable '.[cuda12]'" >&2; exit 1; }
+	@$(BIN)/python -c "import cupy; x = cupy.ones((2, 2)); x @ x" || { echo "No GPU answers, or CuPy or cuBLAS is not in .venv: $(BIN)/pip install --editable '.[cuda12]'" >&2; exit 1; }
 	@echo "Testing operators and networks on the GPU (kernels are compiled at their first use)."
 	@$(BIN)/python -m pytest -m "not slow" --gpu tests/test_cuda*.py
 	@command -v compute-sanitizer >/dev/null || echo "compute-sanitizer is not on the PATH: accesses and races are not checked."
