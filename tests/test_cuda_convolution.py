@@ -114,17 +114,16 @@ def test_edges_are_exact(gpu, name, algorithm):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
 @pytest.mark.parametrize("kernel", [1, 2, 3, 5, 7])
 @pytest.mark.parametrize("filters", [1, 3, 4, 5, 8, 31, 33, 64, 65])
 @pytest.mark.parametrize("channels", [1, 3, 4, 5, 8, 31, 33, 64, 65])
-def test_any_number_of_channels_and_filters_with_any_kernel(gpu, channels, filters, kernel, algorithm):
+def test_any_number_of_channels_and_filters_with_any_kernel(gpu, channels, filters, kernel):
     rng = np.random.default_rng(channels * filters + kernel)
     stride = tuple(int(each) for each in rng.integers(1, kernel + 2, 2))
     padding = tuple(tuple(int(each) for each in rng.integers(0, kernel, 2)) for _ in range(2))
     case = Convolution((2, channels, kernel, kernel + 2), (filters, channels, kernel, kernel), stride, padding)
     with planned(SMALL):
-        check_exact(gpu, case, rng, algorithm)
+        check_exact(gpu, case, rng, ALGORITHMS[kernel % 2])
 
 
 @pytest.mark.parametrize("tile", TILES, ids=lambda tile: f"{tile.rows}x{tile.columns}")
@@ -239,13 +238,3 @@ def test_a_matrix_product_of_pixels_is_left_to_the_library(gpu):
         function, given = getattr(kernels, name), on_device(gpu, arguments)
         assert kernels.explain(function, *given, **more).variant == "base"
         assert kernels.explain(function, *given, **more, precision="tf32").variant == "tf32"
-
-
-@pytest.mark.parametrize("products", [1, 3])
-@pytest.mark.parametrize("vector", [1, 4])
-def test_plans_cover_every_step_once(products, vector):
-    for rows, columns, depth, batch in ((1, 1, 0, 1), (2048, 1024, 9216, 1), (64, 576, 524288, 1), (7, 5, 33, 40)):
-        plan = blocking.plan(rows, columns, depth, batch, products, vector)
-        steps = max(1, -(-depth // blocking.DEPTH))
-        assert plan.tile in blocking.tiles(products, vector)
-        assert (plan.splits - 1) * plan.steps < steps <= plan.splits * plan.steps
