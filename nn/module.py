@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..kernels.arguments import FLOATS
 from ..kernels.namespace import host
 from .device import assign, is_device, kept, moved
 from .tensor import Array, Parameter
@@ -150,8 +151,8 @@ class Module:
         """
         if is_device(target):
             return self._changed(lambda array: moved(array, str(target)))
-        if np.dtype(target) not in (np.float32, np.float64):
-            raise TypeError(f"to: dtype is {np.dtype(target)}; float32 and float64 are supported")
+        if target is None or target not in FLOATS:
+            raise TypeError(f'to: target is {target!r}; float32, float64, "cpu", "cuda" or "cuda:N" is needed')
         return self._changed(lambda array: array.astype(target, copy=False) if array.dtype.kind == "f" else array)
 
     def _changed(self, change: Callable[[Array], Array]) -> Self:

@@ -5,27 +5,9 @@
 // PHASED (1: the transposed map), WHOLE (1: DEPTH divides the channels), OFFSET (int or i64: what counts numbers in
 // memory), BLOCKS (of a multiprocessor).
 #include "axis.cuh"
+#include "order.cuh"
 #include "pipeline.cuh"
 #include "vector.cuh"
-
-// Tap and channel of a number of the reduction, in their order (u, v, c).
-struct Tap {
-    int u, v, c;
-
-    __device__ __forceinline__ Tap(int number, int columns, int channels) {
-        const int taps = number / channels;
-        u = taps / columns, v = taps % columns, c = number % channels;
-    }
-
-    __device__ __forceinline__ void advance(int by, int columns, int channels) {
-        c += by;
-        while (c >= channels) {
-            c -= channels;
-            if (++v == columns) v = 0, ++u;
-            if (WHOLE) break;
-        }
-    }
-};
 
 struct Map {
     const float* data;
@@ -66,7 +48,7 @@ struct Pixels {
             const bool there = unsigned(row[i] + below) < unsigned(height) && unsigned(column[i] + beside) < unsigned(width);
             copy<VECTOR>(to + Part::place(start, i), from + offset[i], there);
         }
-        tap.advance(DEPTH, columns, channels);
+        tap.advance(DEPTH, columns, channels, WHOLE);
     }
 };
 
@@ -100,11 +82,11 @@ struct Weights {
             if (WHOLE) {
                 from += apart;
             } else {
-                tap.advance(Part::APART, columns, channels);
+                tap.advance(Part::APART, columns, channels, WHOLE);
                 from = data + (tap.u * down + tap.v * right + tap.c * channel);
             }
         }
-        if (WHOLE) tap.advance(DEPTH, columns, channels);
+        if (WHOLE) tap.advance(DEPTH, columns, channels, WHOLE);
     }
 };
 #else
@@ -129,7 +111,7 @@ struct Weights {
 #pragma unroll
         for (int i = 0; i < Part::EACH; ++i)
             copy<VECTOR>(to + Part::place(start, i), from + i * apart, i * Part::APART < most);
-        tap.advance(DEPTH, columns, channels);
+        tap.advance(DEPTH, columns, channels, WHOLE);
     }
 };
 #endif

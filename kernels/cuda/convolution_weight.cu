@@ -5,31 +5,11 @@
 // -D: those of pipeline.cuh, VECTOR_X VECTOR_G (1 or 4 numbers copied at once), OFFSET (int or i64: what counts
 // numbers in memory), WIDE (1: rows of the result have DEPTH pixels at least), BLOCKS (of a multiprocessor).
 #include "pipeline.cuh"
+#include "order.cuh"
 
 struct Map {
     const float* data;
     OFFSET image, row, pixel;  // strides
-};
-
-// A pixel of the result, and how many there are from it on.
-struct Pixel {
-    int image, i, j, left;
-
-    __device__ __forceinline__ Pixel(int number, int end, int rows, int columns) : left(end - number) {
-        image = number / (rows * columns);
-        const int rest = number % (rows * columns);
-        i = rest / columns, j = rest % columns;
-    }
-
-    __device__ __forceinline__ void advance(int by, int rows, int columns) {
-        left -= by;
-        j += by;
-        while (j >= columns) {
-            j -= columns;
-            if (++i == rows) i = 0, ++image;
-            if (WIDE) break;
-        }
-    }
 };
 
 // The result's gradient: pixels times filters.
@@ -53,7 +33,7 @@ struct Gradient {
         for (int n = 0; n < Part::EACH; ++n) {
             const float* from = g.data + (pixel.image * g.image + pixel.i * g.row + pixel.j * g.pixel);
             copy<VECTOR_G>(to + Part::place(start, n), from, there && pixel.left > 0);
-            pixel.advance(Part::APART, rows, columns);
+            pixel.advance(Part::APART, rows, columns, WIDE);
         }
     }
 };
@@ -86,7 +66,7 @@ struct Seen {
             const int i = row + pixel.i * stride_rows, j = column + pixel.j * stride_columns;
             const bool there = pixel.left > 0 && unsigned(i) < unsigned(height) && unsigned(j) < unsigned(width);
             copy<VECTOR_X>(to + Part::place(start, n), x.data + (pixel.image * x.image + i * x.row + j * x.pixel), there);
-            pixel.advance(Part::APART, rows, columns);
+            pixel.advance(Part::APART, rows, columns, WIDE);
         }
     }
 };

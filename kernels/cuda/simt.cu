@@ -4,25 +4,8 @@
 // -D: those of simt.cuh, TURNED (1: the transposed one), ACROSS (1: neighbouring threads read neighbouring filters of
 // w; 0: channels), BIAS, RELU.
 #include "axis.cuh"
+#include "order.cuh"
 #include "simt.cuh"
-
-// A term of the sums, in the order (u, v, c).
-struct Tap {
-    int u, v, c;
-
-    __device__ __forceinline__ Tap(int number, int columns, int channels) {
-        const int taps = number / channels;
-        u = taps / columns, v = taps % columns, c = number % channels;
-    }
-
-    __device__ __forceinline__ void advance(int by, int columns, int channels) {
-        c += by;
-        while (c >= channels) {
-            c -= channels;
-            if (++v == columns) v = 0, ++u;
-        }
-    }
-};
 
 struct Map {
     const Number* data;
@@ -58,7 +41,7 @@ struct Pixels {
             const bool there = unsigned(row[i] + down) < unsigned(x.height) && unsigned(column[i] + right) < unsigned(x.width);
             values[i] = there && tap.u < r.taps ? from[i][to] : 0;
         }
-        tap.advance(Part::AFTER_ALL, q.taps, channels);
+        tap.advance(Part::AFTER_ALL, q.taps, channels, false);
     }
 };
 
@@ -87,9 +70,9 @@ struct Filters {
         for (int i = 0; i < Part::EACH; ++i) {
             const i64 at = tap.u * down + tap.v * right + tap.c * channel + (Part::line(i) - Part::line(0)) * filter;
             values[i] = tap.u < rows && Part::line(i) < left ? w[at] : 0;
-            if (Part::AFTER_ONE) tap.advance(Part::AFTER_ONE, columns, channels);
+            if (Part::AFTER_ONE) tap.advance(Part::AFTER_ONE, columns, channels, false);
         }
-        if (Part::AFTER_ALL) tap.advance(Part::AFTER_ALL, columns, channels);
+        if (Part::AFTER_ALL) tap.advance(Part::AFTER_ALL, columns, channels, false);
     }
 };
 

@@ -3,29 +3,11 @@
 // dw[f, u, v, c] = sum over pixels p of g[p, f] x[p's, u, v, c], in each group; of some pixels, one split after another.
 // -D: those of simt.cuh.
 #include "simt.cuh"
+#include "order.cuh"
 
 struct Map {
     const Number* data;
     i64 image, row, pixel;
-};
-
-// A pixel of the gradient, and how many there are from it on.
-struct Pixel {
-    int image, i, j, left;
-
-    __device__ __forceinline__ Pixel(int number, int end, int rows, int columns) : left(end - number) {
-        const int line = number / columns;
-        image = line / rows, i = line % rows, j = number % columns;
-    }
-
-    __device__ __forceinline__ void advance(int by, int rows, int columns) {
-        left -= by;
-        j += by;
-        while (j >= columns) {
-            j -= columns;
-            if (++i == rows) i = 0, ++image;
-        }
-    }
 };
 
 struct Gradient {
@@ -44,7 +26,7 @@ struct Gradient {
         for (int n = 0; n < Part::EACH; ++n) {
             const i64 at = pixel.image * g.image + pixel.i * g.row + pixel.j * g.pixel + filter;
             values[n] = there && pixel.left > 0 ? g.data[at] : 0;
-            pixel.advance(Part::AFTER_ONE, rows, columns);
+            pixel.advance(Part::AFTER_ONE, rows, columns, false);
         }
     }
 };
@@ -78,7 +60,7 @@ struct Seen {
             const int i = row + pixel.i * stride_rows, j = column + pixel.j * stride_columns;
             const bool there = pixel.left > 0 && unsigned(i) < unsigned(height) && unsigned(j) < unsigned(width);
             values[n] = there ? x.data[pixel.image * x.image + i * x.row + j * x.pixel + channel] : 0;
-            pixel.advance(Part::AFTER_ONE, rows, columns);
+            pixel.advance(Part::AFTER_ONE, rows, columns, false);
         }
     }
 };

@@ -1,0 +1,43 @@
+// Which terms a sum takes, one after the other: how far a thread is in it.
+#pragma once
+
+// A tap and a channel, in the order (u, v, c).
+struct Tap {
+    int u, v, c;
+
+    __device__ __forceinline__ Tap(int number, int columns, int channels) {
+        const int taps = number / channels;
+        u = taps / columns, v = taps % columns, c = number % channels;
+    }
+
+    // once: no step is longer than the channels.
+    __device__ __forceinline__ void advance(int by, int columns, int channels, bool once) {
+        c += by;
+        while (c >= channels) {
+            c -= channels;
+            if (++v == columns) v = 0, ++u;
+            if (once) break;
+        }
+    }
+};
+
+// A pixel (image, i, j), and how many there are from it on.
+struct Pixel {
+    int image, i, j, left;
+
+    __device__ __forceinline__ Pixel(int number, int end, int rows, int columns) : left(end - number) {
+        const int line = number / columns;
+        image = line / rows, i = line % rows, j = number % columns;
+    }
+
+    // once: no step is longer than a row.
+    __device__ __forceinline__ void advance(int by, int rows, int columns, bool once) {
+        left -= by;
+        j += by;
+        while (j >= columns) {
+            j -= columns;
+            if (++i == rows) i = 0, ++image;
+            if (once) break;
+        }
+    }
+};
