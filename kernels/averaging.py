@@ -31,6 +31,7 @@ def _parameters(check: Arguments, window: Window, count_include_pad: Any, diviso
 
 @operator(
     reference=reference.avg_pool2d_input,
+    by_shape=True,
     variants=[
         Variant("direct", cpu.avg_pool_input),
         Variant("cuda", cuda.avg_pool_input, refuses=too_far, device="cuda"),
@@ -69,6 +70,7 @@ def avg_pool2d_input(
 
 @operator(
     reference=reference.avg_pool2d,
+    by_shape=True,
     variants=[Variant("direct", cpu.avg_pool), Variant("cuda", cuda.avg_pool, refuses=too_far, device="cuda")],
     gradients={"x": avg_pool2d_input},
 )

@@ -152,6 +152,7 @@ def _reference_indices(x: Array, *, return_indices: bool, **parameters: Any) -> 
 
 @operator(
     reference=_reference_offsets,
+    by_shape=True,
     variants=[
         Variant("direct", cpu.max_pool_offsets),
         Variant("cuda", cuda.max_pool_offsets, refuses=cuda.too_far, device="cuda"),
@@ -184,6 +185,7 @@ def max_pool2d_offsets(
 
 @operator(
     reference=_reference_indices,
+    by_shape=True,
     variants=[Variant("direct", cpu.max_pool), Variant("cuda", cuda.max_pool, refuses=cuda.too_far, device="cuda")],
     gradients={"x": max_pool2d_input},
 )
