@@ -45,7 +45,7 @@ test-pytorch: .venv/ready ## compare operators and networks with PyTorch, which 
 test-gpu: .venv/ready ## test on an NVIDIA GPU what the other tests emulate; then look for races, if compute-sanitizer is there
 	@$(BIN)/python -c "import cupy; x = cupy.ones((2, 2)); x @ x" || { echo "No GPU answers, or CuPy or cuBLAS is not in .venv: $(BIN)/pip install --editable '.[cuda12]'" >&2; exit 1; }
 	@echo "Testing operators and networks on the GPU (kernels are compiled at their first use)."
-	@$(BIN)/python -m pytest -m "not slow" --gpu tests/test_cuda*.py
+	@$(BIN)/python -m pytest --gpu tests/test_cuda*.py tests/test_nn_cuda*.py
 	@command -v compute-sanitizer >/dev/null || echo "compute-sanitizer is not on the PATH: accesses and races are not checked."
 	@for tool in $$(command -v compute-sanitizer >/dev/null && echo memcheck racecheck); do \
 		echo "Running every operator and a training step under compute-sanitizer: $$tool."; \
