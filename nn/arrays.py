@@ -9,6 +9,7 @@ import numpy as np
 from ..errors import InputError
 from ..settings import CLASSES
 from .data import VOID, Array, Data, Sample, split, told
+from .device import hosted
 
 
 def from_arrays(
@@ -26,7 +27,8 @@ def from_arrays(
     each, 0..classes-1, or 255 for pixels that count nowhere. classes: by default one more than the largest label, at
     least 2. validation: the share that is held out for the test, or where `test` is a further share for that, which
     nothing is chosen by, to watch; drawn with `seed`.
-    Raises InputError with one sentence for everything that is wrong.
+    Raises InputError with one sentence for everything that is wrong, and TypeError for CuPy arrays: batches go to the
+    GPU one by one.
 
     >>> import numpy as np
     >>> from upconv import nn
@@ -35,7 +37,8 @@ def from_arrays(
     >>> len(data.train), len(data.test), data.classes, data.channels
     (7, 3, 2, 1)
     """
-    xs, ys = [np.asarray(x) for x in images], [np.asarray(y) for y in labels]
+    xs = [hosted(f"from_arrays: image {number}", x) for number, x in enumerate(images)]
+    ys = [hosted(f"from_arrays: labels {number}", y) for number, y in enumerate(labels)]
     if len(xs) != len(ys):
         raise InputError(f"from_arrays: there are {len(xs)} images and {len(ys)} labels; as many are needed")
     if classes is not None and (problem := CLASSES.problem("from_arrays: classes", classes)):

@@ -87,6 +87,13 @@ def assign(target: Any, value: Any) -> None:
     target[...] = moved(value, where(target))
 
 
+def hosted(name: str, value: Any) -> np.ndarray:
+    """`value` as a NumPy array; TypeError for one of a GPU, which nobody has asked to copy."""
+    if on_device(value):
+        raise TypeError(f"{name} lies on {where(value)}; a NumPy array is needed, and its get() is one")
+    return np.asarray(value)
+
+
 def kept(value: Any) -> Any:
     """An array as it is, anything else as a NumPy array."""
     return value if on_device(value) else np.asarray(value)

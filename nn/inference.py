@@ -50,7 +50,8 @@ def probabilities(model: Module, image: Any, *, tile: int = TILE, on_tile: OnTil
     reads the image once, for its mean and deviation. The weights are those of now. Some rows of tiles are in memory.
 
     Raises ValueError for an image with a wrong number of axes or channels, no pixel, or pixels that are not finite, and
-    for a network that takes no such image or labels no pixels; TypeError for an image of anything but numbers.
+    for a network that takes no such image or labels no pixels; TypeError for an image of anything but numbers, or of
+    CuPy's: images lie in the computer's memory, wherever the model is.
     """
     return _whole(model, image, tile, on_tile, unchanged)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..kernels.namespace import host, namespace
+from .device import hosted, together
 from .tensor import Array
 
 
@@ -14,8 +15,9 @@ def confusion(prediction: Array, truth: Array, classes: int, *, void: int = 255)
     """counts[t, p]: how many pixels of class t were predicted to be p. classes x classes, int64.
 
     Pixels whose truth is `void` are left out. Arrays of a GPU are counted there; the counts are a NumPy array. Raises
-    ValueError for shapes that differ and labels not in 0..classes-1.
+    ValueError for shapes that differ and labels not in 0..classes-1, TypeError for arrays of two devices.
     """
+    together("confusion", prediction=prediction, truth=truth)
     if prediction.shape != truth.shape:
         raise ValueError(f"confusion: prediction has shape {prediction.shape}, truth {truth.shape}; they must be equal")
     known = truth != void
@@ -71,8 +73,9 @@ def best_threshold(intensity: Array, truth: Array, *, void: int = 255) -> Thresh
 
     Every distinct intensity is tried, exactly, by cumulative counts. Chosen with the truth in hand, it is the best any
     thresholding method could do on these pixels: an upper bound, and so a baseline that flatters itself.
-    Raises ValueError where shapes differ or no pixel is foreground.
+    Raises ValueError where shapes differ or no pixel is foreground, TypeError for CuPy arrays.
     """
+    intensity, truth = hosted("best_threshold: intensity", intensity), hosted("best_threshold: truth", truth)
     if intensity.shape != truth.shape:
         raise ValueError(f"best_threshold: intensity has shape {intensity.shape}, truth {truth.shape}; must be equal")
     known = truth != void

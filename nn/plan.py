@@ -10,7 +10,7 @@ import numpy as np
 
 from ..kernels.namespace import host
 from .data import normalise
-from .device import home, moved
+from .device import home, hosted, moved
 from .functional import softmax
 from .images import channels
 from .layers import positive
@@ -43,7 +43,7 @@ def is_lazy(image: Any) -> bool:
 
 def planned(model: Module, image: Any, tile: int) -> Plan:
     """The image and its tiles. Raises what `probabilities` raises."""
-    image = image if is_lazy(image) else np.asarray(image)
+    image = image if is_lazy(image) else hosted("predict: image", image)
     if image.dtype.kind not in "buif":
         raise TypeError(f"predict: image has dtype {image.dtype}; integers or floats are needed")
     image = image[:, :, None] if image.ndim == 2 else image

@@ -50,6 +50,25 @@ def test_confusion_is_counted_where_labels_are(gpu):
     assert (nn.metrics.predicted(gpu.asarray(scores)).get() == nn.metrics.predicted(scores)).all()
 
 
+def test_what_takes_numpy_arrays_says_so(here_and_there, gpu):
+    images, labels = np.zeros((4, 8, 8)), np.zeros((4, 8, 8), np.uint8)
+    x, y = gpu.asarray(images), gpu.asarray(labels)
+    for call, what in (
+        (lambda: nn.predict(here_and_there[1], x[0]), "predict: image"),
+        (lambda: nn.probabilities(here_and_there[0], x[0]), "predict: image"),
+        (lambda: nn.from_arrays(x, labels), "from_arrays: image 0"),
+        (lambda: nn.from_arrays(images, [labels[0], *y[1:]]), "from_arrays: labels 1"),
+        (lambda: nn.metrics.best_threshold(x, labels), "best_threshold: intensity"),
+    ):
+        with pytest.raises(
+            TypeError, match=rf"^{what} lies on cuda:0; a NumPy array is needed, and its get\(\) is one$"
+        ):
+            call()
+    with pytest.raises(TypeError, match=r"^confusion: arrays must lie on one device, got prediction on cuda:0, truth "):
+        nn.metrics.confusion(y, labels, 2)
+    assert not gpu.device.transfers
+
+
 @pytest.fixture
 def no_pictures(monkeypatch):
     monkeypatch.setattr("upconv.nn.record.progress", lambda *_: None)
