@@ -40,7 +40,8 @@ PLAIN = (  # calls besides those drawn: a shape, and options where an operator h
     ((1, 64, 10, 10), {"groups": 4, "stride": 2}),
 )
 
-MOST = {}  # registers of a kernel, "source name": fewer than its threads leave it, where a comment there counts on it
+MAPS = ("averaging", "layout", "pointwise", "pooling", "resampling", "unpooling")  # which wait for memory, not for sums
+MOST = {"update.cu": 80} | {f"{name}.cu": 64 for name in MAPS}  # registers: 768, 1024 threads hide each other's waiting
 READ = {"unpooling.cu survey", "layout.cu transpose"}  # the host looks at what they write, so they run here too
 STACK = {}  # bytes of stack, "source name", with the reason
 
@@ -161,7 +162,7 @@ def test_no_kernel_spills_and_all_fit_a_multiprocessor(forms, source, arch):
     wrong = []
     for form, (threads, shared) in ours.items():
         took, kernel = compiled[form.options][form.name], f"{form.source} {form.name}"
-        most = min(MOST.get(kernel, 255), REGISTERS // threads // 8 * 8)
+        most = min(MOST.get(form.source, 255), REGISTERS // threads // 8 * 8)
         fits = took.registers <= most and took.shared + shared <= SHARED[arch]
         if took.spilled or took.stack > STACK.get(kernel, 0) or not fits:
             wrong.append(f"{kernel} {form.options}: {took}, of {most} registers, with {shared} bytes asked for")

@@ -60,9 +60,7 @@ def test_what_takes_numpy_arrays_says_so(here_and_there, gpu):
         (lambda: nn.from_arrays(images, [labels[0], *y[1:]]), "from_arrays: labels 1"),
         (lambda: nn.metrics.best_threshold(x, labels), "best_threshold: intensity"),
     ):
-        with pytest.raises(
-            TypeError, match=rf"^{what} lies on cuda:0; a NumPy array is needed, and its get\(\) is one$"
-        ):
+        with pytest.raises(TypeError, match=rf"^{what} lies on cuda:0; a NumPy array is needed, and its get\(\) is"):
             call()
     with pytest.raises(TypeError, match=r"^confusion: arrays must lie on one device, got prediction on cuda:0, truth "):
         nn.metrics.confusion(y, labels, 2)
