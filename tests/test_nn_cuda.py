@@ -59,6 +59,15 @@ def test_gradients_that_meet_again_are_those_of_the_cpu(gpu):
         np.testing.assert_allclose(b.grad.get(), a.grad, rtol=1e-12, atol=1e-14)
 
 
+def test_an_array_may_stand_before_a_tensor(gpu):
+    x = gpu.asarray(np.arange(3.0))
+    tensor = nn.Tensor(2 * x, requires_grad=True)
+    (x * tensor + (x - tensor)).sum().backward()
+    assert (tensor.grad.get() == [-1, 0, 1]).all()
+    with pytest.raises(TypeError, match=r"^mul: arrays must lie on one device, got left on cpu, right on cuda:0"):
+        x * nn.Tensor(np.arange(3.0))
+
+
 def test_sums_and_products_keep_the_memory_format(gpu):
     x = nn.Tensor(kernels.channels_last(np.ones((2, 3, 4, 5)))).to("cuda")
     y = nn.Tensor(x.data, requires_grad=True)

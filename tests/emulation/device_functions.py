@@ -212,10 +212,15 @@ def asnumpy(a, stream=None, order="C", out=None, *, blocking=True):
     return a.get(order=order, out=out) if isinstance(a, ndarray) else np.asarray(a)
 
 
+def left_to(y):
+    """CuPy leaves an operator to what stands at its right and wants no ufuncs."""
+    return not isinstance(y, ndarray) and getattr(y, "__array_ufunc__", 0) is None
+
+
 def _methods():
     for name, numpys in OPERATORS.items():
         run = table[numpys]
-        setattr(ndarray, f"__{name}__", lambda x, y, run=run: run(x, y))
+        setattr(ndarray, f"__{name}__", lambda x, y, run=run: NotImplemented if left_to(y) else run(x, y))
         setattr(ndarray, f"__r{name}__", lambda x, y, run=run: run(y, x))
         if name != "matmul":
             setattr(ndarray, f"__i{name}__", lambda x, y, run=run: run(x, y, out=x))
