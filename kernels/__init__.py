@@ -1,7 +1,8 @@
 """The operators of dense prediction on NumPy and CuPy arrays: see each function's docstring.
 
 Logical shapes are NCHW (weights OIHW, of transposed convolutions IOHW); the memory format is a matter of strides, and
-channels-last is the fast one. `algorithm="reference"` computes any operator from its definition instead.
+channels-last is the fast one. `algorithm="reference"` computes any operator on NumPy arrays from its definition,
+`algorithm="base"` any operator by the functions that NumPy and CuPy share.
 """
 
 from .averaging import avg_pool2d, avg_pool2d_input

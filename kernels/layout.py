@@ -58,8 +58,8 @@ def channels_last(x: Array) -> Array:
     x: (N, C, H, W) of any dtype. Raises TypeError where it is anything else.
     """
     if not is_array(x) or x.ndim != 4:
-        got = f"shape {x.shape}" if is_array(x) else type(x).__name__
-        raise TypeError(f"channels_last: x must be a NumPy array with the axes NCHW, got {got}")
+        kind, got = "CuPy" if on_device(x) else "NumPy", f"shape {x.shape}" if is_array(x) else type(x).__name__
+        raise TypeError(f"channels_last: x must be a {kind} array with the axes NCHW, got {got}")
     if is_channels_last(x):
         return x
     copy = empty(x.shape, x.dtype, x)

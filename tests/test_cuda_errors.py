@@ -6,6 +6,7 @@ from bad_calls import table
 from gpu_cases import on
 
 from benchmarks.calls import function
+from upconv import kernels
 from upconv.kernels.op import OPERATORS
 
 every = pytest.mark.parametrize("operator", OPERATORS)
@@ -35,6 +36,11 @@ def test_bad_input_is_refused_as_on_the_cpu(gpu, operator, traced):
         assert not traced
         refused += 1
     assert refused > 10
+
+
+def test_channels_last_names_the_kind_of_array_that_came(gpu):
+    with pytest.raises(TypeError, match=r"^channels_last: x must be a CuPy array with the axes NCHW, got shape"):
+        kernels.channels_last(gpu.ones(3))
 
 
 @every

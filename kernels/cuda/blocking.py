@@ -1,7 +1,8 @@
 """Which tiles a matrix product on tensor cores is cut into, and into how many splits its reduction.
 
-The choice depends on shapes alone and knows one GPU's number of multiprocessors, so results are the same bit for bit on
-all. It comes from instructions and bytes that were counted, and has not been measured on a device.
+The choice depends on shapes, and on whether arrays lie so that 16 bytes can be copied at once. It knows one GPU's
+number of multiprocessors, so results are the same bit for bit on all. It comes from instructions and bytes that were
+counted, and has not been measured on a device.
 """
 
 from __future__ import annotations
