@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,21 @@ def test_every_operator_is_listed():
     table = README.partition("## What there is")[2].partition("## Figures")[0]
     names = {name for name in op.OPERATORS if not name.startswith("_")} | {"concatenate"}
     assert names <= set(re.findall(r"`(\w+)`", table))
+
+
+def test_commands_of_the_page_on_gpus():
+    from benchmarks import __main__
+
+    page = (ROOT / "docs" / "gpu.md").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.findall(r"^([./a-z-]+):", makefile, flags=re.MULTILINE))
+    assert {"test-gpu", "bench-gpu"} < set(re.findall(r"^make ([./a-z-]+)", page, flags=re.MULTILINE)) <= targets
+    assert set(re.findall(r"`make ([./a-z-]+)`", page)) <= targets
+    (measure,) = re.findall(r"-m benchmarks (.*?)`", page)
+    __main__.parser().parse_args(shlex.split(measure))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = set(re.findall(r"pip install [^\[\n]*\[(\w+)\]", page + README))
+    assert {"cuda12"} <= named <= {*project["optional-dependencies"]}
 
 
 def test_links_lead_somewhere():
