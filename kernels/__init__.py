@@ -10,6 +10,7 @@ from .batchnorm import batch_norm, batch_norm_input, batch_norm_training, batch_
 from .channels import bias_relu_input, channel_slots, channel_sum, concatenate
 from .convolution import conv2d, conv2d_input, conv2d_weight
 from .cpu.parallel import get_num_threads, num_threads, set_num_threads
+from .dice import dice_loss, dice_loss_input
 from .elementwise_loss import (
     binary_cross_entropy_with_logits,
     binary_cross_entropy_with_logits_input,
@@ -30,14 +31,7 @@ from .global_pooling import (
 from .indices import indices_from_onnx, indices_to_onnx
 from .layout import channels_last
 from .linear import linear, linear_bias, linear_input, linear_weight
-from .loss import (
-    cross_entropy,
-    cross_entropy_input,
-    dice_loss,
-    dice_loss_input,
-    nll_loss,
-    nll_loss_input,
-)
+from .loss import cross_entropy, cross_entropy_input, nll_loss, nll_loss_input
 from .normalization import log_softmax, log_softmax_input, softmax, softmax_input
 from .packed import pack
 from .pointwise import (

@@ -11,7 +11,7 @@ import numpy as np
 from .case import Output
 from .layout import Array, Shape, format_of
 from .namespace import aligned, host, is_array, namespace, on_device, readable
-from .window import Pair, Sides, Window, same_padding
+from .window import Pair, Sides
 
 LIMIT = 2**31  # kernels count pixels, channels and windows in 64 bits, but nothing real reaches this
 
@@ -21,10 +21,9 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 class Arguments:
     """The checks for one operator, whose name begins every message."""
 
-    def __init__(self, name: str, kernel: str = "kernel_size") -> None:
-        """name: the public function's. kernel: the argument that says how large its windows are."""
+    def __init__(self, name: str) -> None:
+        """name: the public function's."""
         self.name = name
-        self.kernel = kernel
         self.unbatched: bool | None = None  # whether the maps came without the axis of images; None before the first
         self.kind: str | None = None  # whose arrays these are, NumPy's or CuPy's; None before the first
         self.gpu: int | None = None  # the GPU where they lie
@@ -226,54 +225,6 @@ class Arguments:
             self.fail(f"{name} must have the {len(axes)} axes {axes}, got {tuple(value)!r}")
         return tuple(self.integer(f"{name}[{axis}]", length, 0) for axis, length in enumerate(value))
 
-    # windows
-
-    def window(
-        self,
-        kernel_size: Any,
-        stride: Any,
-        padding: Any,
-        dilation: Any,
-        size: Pair | None = None,
-    ) -> Window:
-        """The window that the arguments describe; "same" padding needs the `size` of the map it slides over."""
-        kernel = self.pair(self.kernel, kernel_size, 1)
-        steps = self.pair("stride", stride, 1)
-        gaps = self.pair("dilation", dilation, 1)
-        if isinstance(padding, str):
-            if size is None or padding not in ("same", "valid"):
-                words = "" if size is None else ', "same" or "valid"'
-                self.fail(f"padding must be an integer, a pair, a pair of pairs{words}, got {padding!r}")
-            sides = same_padding(size, kernel, steps, gaps) if padding == "same" else ((0, 0), (0, 0))
-        else:
-            sides = self.sides("padding", padding)
-        return Window(kernel, steps, sides, gaps)
-
-    def windows_over(self, window: Window, size: Pair, *, ceil_mode: bool = False) -> Pair:
-        """How many windows fit a map of `size`; at least one must."""
-        count = window.output_size(size, ceil_mode=ceil_mode)
-        if min(count) < 1:
-            padded = tuple(length + sum(sides) for length, sides in zip(size, window.padding, strict=True))
-            self.fail(
-                f"{self.kernel} with its dilation covers {window.extent} pixels, more than the padded map {padded}"
-            )
-        if max(count) >= LIMIT:
-            self.fail(f"the result must have fewer than 2**31 rows and columns, got {count}")
-        return count
-
-    def filters(self, weight: Array, groups: Any, channels: int, *, transposed: bool) -> int:
-        """The number of groups, where it divides the channels and the weight has the channels that it leaves."""
-        count = self.integer("groups", groups, 1)
-        ours = 0 if transposed else 1  # the weight's axis that meets the channels of x
-        per_group = channels if transposed else channels // count
-        if channels % count or weight.shape[0] % count or weight.shape[ours] != per_group:
-            axes = "(in, out / groups, kh, kw)" if transposed else "(out, in / groups, kh, kw)"
-            self.fail(
-                f"weight must be {axes} for {channels} input channels in {count} groups, and groups must divide both"
-                f" numbers of channels; got weight {weight.shape}"
-            )
-        return count
-
     def bias(self, bias: Any, filters: int, x: Array) -> Array | None:
         """One number for each filter, or None."""
         if bias is None:
@@ -281,22 +232,6 @@ class Arguments:
         bias = self.array("bias", bias, "C", x.dtype)
         self.shape("bias", bias, (filters,))
         return bias
-
-    def output_padding(self, value: Any, window: Window) -> Pair:
-        """Rows and columns to append to a transposed convolution, fewer than its outputs are apart."""
-        extra = self.pair("output_padding", value, 0)
-        if any(more >= least for more, least in zip(extra, window.spare, strict=True)):
-            self.fail(f"output_padding must be below max(stride, dilation) = {window.spare}, got {extra}")
-        return extra
-
-    def transposed_size(self, window: Window, size: Pair, extra: Pair) -> Pair:
-        """The rows and columns that a transposed convolution gives to a map of `size`; there must be some."""
-        whole = window.transposed_size(size, extra)
-        if min(whole) < 1:
-            self.fail(f"padding {window.padding} crops all of the result: its size would be {whole}")
-        if max(whole) >= LIMIT:
-            self.fail(f"the result must have fewer than 2**31 rows and columns, got {whole}")
-        return whole
 
 
 def _describe(value: Any) -> str:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from . import reference
-from .arguments import Arguments
 from .case import Case
 from .cpu import averaging as cpu
 from .cuda import averaging as cuda
@@ -12,9 +11,12 @@ from .layout import Array, Shape, format_of
 from .op import Variant, operator
 from .pooling import pooled, pooled_shape, pooling_window
 from .window import Window
+from .window_arguments import WindowArguments
 
 
-def _parameters(check: Arguments, window: Window, count_include_pad: Any, divisor_override: Any) -> dict[str, Any]:
+def _parameters(
+    check: WindowArguments, window: Window, count_include_pad: Any, divisor_override: Any
+) -> dict[str, Any]:
     divisor = divisor_override
     if divisor is not None:
         divisor = check.integer("divisor_override", divisor, 1 - 2**63, 2**63 - 1)
@@ -58,7 +60,7 @@ def avg_pool2d_input(
 
     Raises ValueError or TypeError naming the argument where one does not fit.
     """
-    check = Arguments("avg_pool2d_input")
+    check = WindowArguments("avg_pool2d_input")
     window = pooling_window(check, kernel_size, stride, padding, 1)
     shape = check.map_shape("input_shape", input_shape, "NCHW")
     grad = check.map("grad", grad, "NCHW")
@@ -108,7 +110,7 @@ def avg_pool2d(
     >>> avg_pool2d(np.array([[[[1.0, 2.0, 6.0, 3.0], [3.0, 6.0, 2.0, 1.0]]]]), 2)
     array([[[[3., 3.]]]])
     """
-    check = Arguments("avg_pool2d")
+    check = WindowArguments("avg_pool2d")
     window = pooling_window(check, kernel_size, stride, padding, 1)
     x, shape = pooled(check, x, window, ceil_mode)
     outputs = (check.output(shape, x.dtype, format_of(x)),)

@@ -8,7 +8,6 @@ respect to w.
 from typing import Any
 
 from . import reference
-from .arguments import Arguments
 from .case import Case, Output
 from .cpu import convolution as cpu
 from .cpu import dots, grouped, single, winograd, winograd_weight
@@ -19,6 +18,7 @@ from .layout import Array, Shape, format_of, plane
 from .op import Variant, never, operator
 from .precision import checked as checked_precision
 from .window import Window
+from .window_arguments import WindowArguments
 
 ACTIVATIONS = (None, "relu")
 
@@ -93,7 +93,7 @@ def conv2d_input(
 
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
-    check = Arguments("conv2d_input", kernel="weight.shape[2:]")
+    check = WindowArguments("conv2d_input", kernel="weight.shape[2:]")
     shape = check.map_shape("input_shape", input_shape, "NCHW")
     grad = check.map("grad", grad, "NKHW")
     weight = check.array("weight", weight, "KCHW", grad.dtype)
@@ -150,7 +150,7 @@ def conv2d_weight(
 
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
-    check = Arguments("conv2d_weight", kernel="weight_shape[2:]")
+    check = WindowArguments("conv2d_weight", kernel="weight_shape[2:]")
     x = check.map("x", x, "NCHW")
     shape = check.shape_of("weight_shape", weight_shape, "KCHW")
     grad = check.map("grad", grad, "NKHW", x.dtype)
@@ -233,7 +233,7 @@ def conv2d(
     array([[[[ 5.,  6.],
              [ 9., 10.]]]], dtype=float32)
     """
-    check = Arguments("conv2d", kernel="weight.shape[2:]")
+    check = WindowArguments("conv2d", kernel="weight.shape[2:]")
     x = check.map("x", x, "NCHW")
     weight = check.array("weight", weight, "KCHW", x.dtype)
     window = check.window(weight.shape[2:], stride, padding, dilation, x.shape[2:])

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from . import reference
-from .arguments import Arguments
 from .case import Case
 from .cpu import pooling as cpu
 from .cpu import pooling_gradient
@@ -18,6 +17,7 @@ from .indices import INDEX, within
 from .layout import Array, Shape, format_of, plane
 from .op import Variant, operator
 from .window import Window
+from .window_arguments import WindowArguments
 
 
 def offset_dtype(window: Window) -> np.dtype:
@@ -25,7 +25,7 @@ def offset_dtype(window: Window) -> np.dtype:
     return np.dtype(np.uint8) if window.taps <= 2**8 else np.dtype(np.int32)
 
 
-def pooling_window(check: Arguments, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> Window:
+def pooling_window(check: WindowArguments, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> Window:
     """The window of a pooling; padding may be half of it, as in PyTorch."""
     window = check.window(kernel_size, kernel_size if stride is None else stride, padding, dilation)
     for axis, sides in enumerate(window.padding):
@@ -44,13 +44,13 @@ def _parameters(window: Window) -> dict[str, Any]:
     }
 
 
-def pooled(check: Arguments, x: Any, window: Window, ceil_mode: bool) -> tuple[Array, Shape]:
+def pooled(check: WindowArguments, x: Any, window: Window, ceil_mode: bool) -> tuple[Array, Shape]:
     """x with four axes, and the shape of the result."""
     x = check.map("x", x, "NCHW")
     return x, pooled_shape(check, x.shape, window, ceil_mode)
 
 
-def pooled_shape(check: Arguments, shape: Shape, window: Window, ceil_mode: bool) -> Shape:
+def pooled_shape(check: WindowArguments, shape: Shape, window: Window, ceil_mode: bool) -> Shape:
     """The shape of a pooled map of `shape`."""
     size = check.windows_over(window, plane(shape), ceil_mode=check.flag("ceil_mode", ceil_mode))
     if not window.all_meet(plane(shape), size):
@@ -59,7 +59,7 @@ def pooled_shape(check: Arguments, shape: Shape, window: Window, ceil_mode: bool
 
 
 def _checked_offsets(
-    check: Arguments, input_shape: Any, offsets: Any, window: Window, ceil_mode: bool
+    check: WindowArguments, input_shape: Any, offsets: Any, window: Window, ceil_mode: bool
 ) -> tuple[Shape, Array]:
     """The shape that was pooled, and the offsets that fit it, in their own dtype."""
     shape = check.map_shape("input_shape", input_shape, "NCHW")
@@ -98,7 +98,7 @@ def max_pool2d_input(
 
     Raises ValueError, TypeError, or IndexError where an offset is no tap of the window.
     """
-    check = Arguments("max_pool2d_input")
+    check = WindowArguments("max_pool2d_input")
     window = pooling_window(check, kernel_size, stride, padding, dilation)
     shape, offsets = _checked_offsets(check, input_shape, offsets, window, ceil_mode)
     grad = check.map("grad", grad, "NCHW")
@@ -134,7 +134,7 @@ def max_pool2d_indices(
 
     Raises ValueError, TypeError, or IndexError where an offset is no tap of the window.
     """
-    check = Arguments("max_pool2d_indices")
+    check = WindowArguments("max_pool2d_indices")
     window = pooling_window(check, kernel_size, stride, padding, dilation)
     shape, offsets = _checked_offsets(check, input_shape, offsets, window, ceil_mode)
     outputs = (check.output(offsets.shape, INDEX, format_of(offsets)),)
@@ -176,7 +176,7 @@ def max_pool2d_offsets(
 
     Returns (y, offsets), both (N, C, Ho, Wo) in the format of x. Arguments, errors and source as in `max_pool2d`.
     """
-    check = Arguments("max_pool2d_offsets")
+    check = WindowArguments("max_pool2d_offsets")
     window = pooling_window(check, kernel_size, stride, padding, dilation)
     x, shape = pooled(check, x, window, ceil_mode)
     outputs = (check.output(shape, x.dtype, format_of(x)), check.output(shape, offset_dtype(window), format_of(x)))
@@ -225,7 +225,7 @@ def max_pool2d(
              [7., 8.]]]], dtype=float32), array([[[[ 5,  2],
              [12, 15]]]]))
     """
-    check = Arguments("max_pool2d")
+    check = WindowArguments("max_pool2d")
     window = pooling_window(check, kernel_size, stride, padding, dilation)
     x, shape = pooled(check, x, window, ceil_mode)
     outputs = [check.output(shape, x.dtype, format_of(x))]

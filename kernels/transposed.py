@@ -7,7 +7,6 @@ respect to w is that of `conv2d` with x and g exchanged.
 from typing import Any
 
 from . import reference
-from .arguments import Arguments
 from .case import Case, Output
 from .convolution import ACTIVATIONS, flops_of, on_gpu, parameters_of
 from .cpu import convolution as cpu
@@ -16,6 +15,7 @@ from .layout import Array, Shape, format_of
 from .op import Variant, operator
 from .precision import checked as checked_precision
 from .window import Window
+from .window_arguments import WindowArguments
 
 
 @operator(
@@ -50,7 +50,7 @@ def conv_transpose2d_input(
 
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
-    check = Arguments("conv_transpose2d_input", kernel="weight.shape[2:]")
+    check = WindowArguments("conv_transpose2d_input", kernel="weight.shape[2:]")
     shape = check.map_shape("input_shape", input_shape, "NCHW")
     grad = check.map("grad", grad, "NKHW")
     weight = check.array("weight", weight, "CKHW", grad.dtype)
@@ -100,7 +100,7 @@ def conv_transpose2d_weight(
 
     Raises ValueError or TypeError naming the argument where shapes or dtypes do not fit together.
     """
-    check = Arguments("conv_transpose2d_weight", kernel="weight_shape[2:]")
+    check = WindowArguments("conv_transpose2d_weight", kernel="weight_shape[2:]")
     x = check.map("x", x, "NCHW")
     shape = check.shape_of("weight_shape", weight_shape, "CKHW")
     grad = check.map("grad", grad, "NKHW", x.dtype)
@@ -124,7 +124,7 @@ def conv_transpose2d_weight(
     )
 
 
-def _transposed_grad(check: Arguments, grad: Array, window: Window, leading: Shape, size: Shape) -> None:
+def _transposed_grad(check: WindowArguments, grad: Array, window: Window, leading: Shape, size: Shape) -> None:
     """`grad` must have a shape that a transposed convolution gives to a map of `size`."""
     rows, columns = window.transposed_size((size[0], size[1]))
     spare = list(window.spare)
@@ -189,7 +189,7 @@ def conv_transpose2d(
     >>> conv_transpose2d(x, np.ones((1, 1, 1, 3)), stride=2)
     array([[[[1., 1., 3., 2., 2.]]]])
     """
-    check = Arguments("conv_transpose2d", kernel="weight.shape[2:]")
+    check = WindowArguments("conv_transpose2d", kernel="weight.shape[2:]")
     x = check.map("x", x, "NCHW")
     weight = check.array("weight", weight, "CKHW", x.dtype)
     window = check.window(weight.shape[2:], stride, padding, dilation)

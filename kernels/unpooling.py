@@ -13,6 +13,7 @@ from .namespace import on_device
 from .op import Variant, operator
 from .pooling import pooling_window
 from .window import Pair
+from .window_arguments import WindowArguments
 
 
 def _checked_indices(check: Arguments, indices: Any, shape: Shape, size: Pair) -> tuple[Array, Array]:
@@ -104,7 +105,7 @@ def max_unpool2d(
              [0., 0., 0., 0.],
              [3., 0., 0., 4.]]]])
     """
-    check = Arguments("max_unpool2d")
+    check = WindowArguments("max_unpool2d")
     x = check.map("x", x, "NCHW")
     window = pooling_window(check, kernel_size, stride, padding, 1)
     size = window.transposed_size(x.shape[2:])

@@ -8,6 +8,7 @@ from .._extras import require
 from .arguments import Arguments
 from .layout import Array, Shape, empty, format_of
 from .namespace import namespace, on_device
+from .window_arguments import WindowArguments
 
 
 def zero_insert2d(x: Array, stride: Any) -> Array:
@@ -72,7 +73,7 @@ def convolution_matrix(
            [0., 1., 2., 0.],
            [0., 0., 1., 2.]])
     """
-    check = Arguments("convolution_matrix", kernel="weight.shape[2:]")
+    check = WindowArguments("convolution_matrix", kernel="weight.shape[2:]")
     weight = check.array("weight", weight, "KCHW")
     if on_device(weight):
         check.fail(
@@ -151,7 +152,7 @@ def overlap_counts(
     >>> overlap_counts((1, 4), (1, 3), stride=2)
     array([[1, 1, 2, 1, 2, 1, 2, 1, 1]])
     """
-    check = Arguments("overlap_counts")
+    check = WindowArguments("overlap_counts")
     rows, columns = check.pair("size", size, 1)
     window = check.window(kernel_size, stride, padding, dilation)
     extra = check.output_padding(output_padding, window)

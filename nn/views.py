@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from ..kernels.arguments import Arguments
 from ..kernels.window import Window
+from ..kernels.window_arguments import WindowArguments
 from .exchange.trace import Call, Run, Value
 from .exchange.windows import pooling
 
@@ -93,7 +93,8 @@ def _window(call: Call) -> Window:
     padding, dilation = padding or 0, dilation or 1
     if call.name in ("conv2d", "conv_transpose2d"):
         x, weight = call.arguments["x"], call.arguments["weight"]
-        return Arguments(call.name, "weight").window(weight.shape[-2:], stride or 1, padding, dilation, x.planes[0])
+        check = WindowArguments(call.name, "weight")
+        return check.window(weight.shape[-2:], stride or 1, padding, dilation, x.planes[0])
     if call.name in ("max_pool2d", "avg_pool2d", "max_unpool2d", "unpool2d"):
         return pooling(call.name, call.arguments["kernel_size"], stride, padding, dilation)
     raise Unbounded(f"{call.name} may see everything")

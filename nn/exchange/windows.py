@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from ...kernels.arguments import Arguments
 from ...kernels.window import Window
+from ...kernels.window_arguments import WindowArguments
 from .graph import END, Graph
 from .trace import Unlike, Value
 
@@ -26,7 +26,7 @@ def conv2d(
     activation: str | None = None,
 ) -> str:
     """Conv, and Relu."""
-    check, kernel = Arguments("conv2d", "weight"), weight.shape[2:]
+    check, kernel = WindowArguments("conv2d", "weight"), weight.shape[2:]
     windows = [check.window(kernel, stride, padding, dilation, plane) for plane in x.planes]
     given, window = graph.name(x), windows[0]
     if len({*windows}) > 1:  # "same"
@@ -51,7 +51,7 @@ def conv_transpose2d(
     activation: str | None = None,
 ) -> str:
     """ConvTranspose, and Relu."""
-    window = Arguments("conv_transpose2d", "weight").window(weight.shape[2:], stride, padding, dilation)
+    window = WindowArguments("conv_transpose2d", "weight").window(weight.shape[2:], stride, padding, dilation)
     extra = {minus(size, window.transposed_size(before)) for size, before in zip(y.planes, x.planes, strict=True)}
     if len(extra) > 1:
         raise Unlike("the output_size of conv_transpose2d does not follow from its input's size")
@@ -119,7 +119,7 @@ def activated(graph: Graph, name: str, activation: str | None) -> str:
 
 def pooling(name: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any = 1) -> Window:
     """The window of a pooling, whose stride is its kernel's size where none is given."""
-    return Arguments(name).window(kernel_size, kernel_size if stride is None else stride, padding, dilation)
+    return WindowArguments(name).window(kernel_size, kernel_size if stride is None else stride, padding, dilation)
 
 
 def _window(window: Window) -> dict[str, Any]:
