@@ -53,9 +53,10 @@ from .modes import enable_grad, inference_mode, is_grad_enabled, no_grad
 from .module import Module, ModuleList
 from .optim import SGD, Adagrad, Adam, AdamW, RMSprop
 from .optimizer import Optimizer, clip_grad_norm_
+from .parameter import Parameter
 from .scenery import scenes
 from .summary import Summary, summary
-from .tensor import Parameter, Tensor
+from .tensor import Tensor
 from .trainer import Step, TrainingError
 from .training import Result, Settings, fit
 

@@ -21,7 +21,8 @@ from ..kernels.op import Op
 from ..kernels.sharing import overlaps
 from .gradients import is_one, may_write
 from .modes import told
-from .tensor import Array, Parameter, Tensor, record, recording
+from .parameter import Parameter
+from .tensor import Array, Tensor, record, recording
 
 Input = Tensor | np.ndarray
 GRADIENT = ("grad", "out", "algorithm")  # what a gradient's operator is given when it is called

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from ..kernels.arguments import FLOATS
 from ..kernels.namespace import host
 from .device import assign, is_device, kept, moved
-from .tensor import Array, Parameter
+from .parameter import Parameter
+from .tensor import Array
 
 
 class Differences(NamedTuple):

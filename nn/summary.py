@@ -28,7 +28,9 @@ from .layers.arguments import pair
 from .layers.convolution import Convolution
 from .modes import enable_grad
 from .module import Module, evaluating
-from .tensor import Node, Parameter, Tensor
+from .parameter import Parameter
+from .tape import Node
+from .tensor import Tensor
 
 Field = tuple[Fraction, Fraction, Fraction, Fraction]  # what a pixel sees, and how far pixels are apart: h, w, h, w
 REACH = {"nearest": 0, "bilinear": 1, "bicubic": 3}  # how many pixels beyond the first an interpolated one reads

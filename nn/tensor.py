@@ -1,52 +1,20 @@
-"""The tape: arrays that remember how they were made, so that gradients can be sent back through them.
-
-A differentiable function computes with plain arrays and hands `record` its result, the tensors it read and one closure
-that turns the gradient of the result into the gradients of those tensors. `Tensor.backward` calls these closures newest
-first and frees each as it goes. (The shape of HIPS autograd, Maclaurin et al. 2015: https://github.com/HIPS/autograd)
-
-Gradients are handed on without copies: `gradients.py` says who may write into them.
-"""
+"""Tensors: arrays with gradients, what they compute, and how a differentiable function puts its result on the tape."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import count
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..kernels.namespace import namespace, on_device, trusted
-from ..kernels.packed import Packed
+from ..kernels.namespace import namespace, on_device
 from .device import kept, moved, together, where
 from .gradients import borrowed, both, may_write, summed, unbroadcast
-from .modes import inference_mode, mode, told
-from .packed import guarded
+from .modes import mode, told
+from .tape import Backward, Node, send_back
 
 Array = np.ndarray
-Backward = Callable[[Array], Sequence[Array | None]]
-
-_clock = count()
-
-
-class Node:
-    """One recorded call: the closure that sends its gradient on, holding the arrays for that, and where to.
-
-    sources: for each input the node, or the leaf tensor, that it came from; None where no gradient is wanted.
-    """
-
-    __slots__ = ("backward", "name", "sources", "time")
-
-    def __init__(self, name: str, sources: tuple[Node | Tensor | None, ...], backward: Backward) -> None:
-        """Note the time: a node is younger than every node it came from."""
-        self.name = name
-        self.sources = sources
-        self.backward: Backward | None = backward
-        self.time = next(_clock)
-
-    def free(self) -> None:
-        """Let go of the saved arrays and of the graph behind."""
-        self.backward, self.sources = None, ()
 
 
 class Tensor:
@@ -150,23 +118,9 @@ class Tensor:
             raise TypeError(f"backward: grad has dtype {start.dtype}; the tensor has {self.dtype}")
         if self._node is None:
             self._add_grad(start)
-            return
-        nodes = _newest_first(self._node)
-        mode.ones = start if grad is None else None
-        pending: dict[Node, Array] = {self._node: start}
-        with trusted():  # labels and positions were looked at when the nodes were made
-            for node in nodes:
-                if node not in pending or node.backward is None:
-                    continue
-                parts = node.backward(pending.pop(node))
-                for source, part in zip(node.sources, parts, strict=True):
-                    if part is None or source is None:
-                        continue
-                    if isinstance(source, Tensor):
-                        source._add_grad(part)
-                    else:
-                        pending[source] = summed(pending[source], part) if source in pending else part
-                node.free()
+        else:
+            mode.ones = start if grad is None else None
+            send_back(self._node, start)
 
     def _add_grad(self, part: Array) -> None:
         if self.grad is not None:
@@ -237,33 +191,6 @@ class Tensor:
         return self.sum() * (1.0 / self.size)
 
 
-class Parameter(Tensor):
-    """A tensor that a `Module` trains: set as an attribute, it is found by `parameters` and named in `state_dict`."""
-
-    __slots__ = ("_packed", "_still")
-
-    def __init__(self, data: npt.ArrayLike, requires_grad: bool = True) -> None:
-        """As `Tensor`, with requires_grad on."""
-        super().__init__(data, requires_grad)
-        self._packed: Packed | None = None
-        self._still: inference_mode | None = None  # in which it has been looked at
-
-    def __getstate__(self) -> Any:
-        """What a copy, or another process, gets: all but what kernels have made of the data."""
-        kept = {name: getattr(self, name) for name in Tensor.__slots__ if name != "__weakref__"}
-        return None, {**kept, "_packed": None, "_still": None}
-
-    def packed(self) -> Array:
-        """The data as a weight that kernels keep rearranged until a byte of it changes; on a GPU the data."""
-        if on_device(self.data):
-            self._packed = None
-            return self.data
-        still = mode.inference
-        self._packed = guarded(self.data, self._packed, trusted=still is not None and still is self._still)
-        self._still = still
-        return self._packed
-
-
 def as_tensor(x: Tensor | npt.ArrayLike) -> Tensor:
     """`x` itself if it is a tensor, else a tensor around it."""
     return x if isinstance(x, Tensor) else Tensor(x)
@@ -287,19 +214,6 @@ def record(name: str, data: npt.ArrayLike, inputs: Sequence[Tensor], backward: B
         result.requires_grad = True
         result._node = Node(name, tuple((x._node or x) if x.requires_grad else None for x in inputs), backward)
     return told(name, {"inputs": inputs, **details}, result)
-
-
-def _newest_first(root: Node) -> list[Node]:
-    """Every node behind root: a node is younger than all it read, so by falling time is a topological order."""
-    seen, stack = {root}, [root]
-    while stack:
-        node = stack.pop()
-        if node.backward is None:
-            raise RuntimeError(f"backward: an earlier backward freed the graph at {node.name}; run forward again")
-        fresh = {source for source in node.sources if isinstance(source, Node)} - seen
-        seen |= fresh
-        stack.extend(fresh)
-    return sorted(seen, key=lambda node: node.time, reverse=True)
 
 
 def _array(x: Any) -> Array:

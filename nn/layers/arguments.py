@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..functional import Input
-from ..tensor import Parameter, Tensor, as_tensor
+from ..parameter import Parameter
+from ..tensor import Tensor, as_tensor
 
 Pair = int | Sequence[int]
 

@@ -10,7 +10,8 @@ import numpy as np
 from .. import functional, init
 from ..functional import Input
 from ..module import Module
-from ..tensor import Array, Parameter, Tensor
+from ..parameter import Parameter
+from ..tensor import Array, Tensor
 from .arguments import Pair, checked, pair, positive, shown
 
 

@@ -8,7 +8,8 @@ from ... import kernels
 from .. import functional, init
 from ..functional import Input
 from ..module import Module
-from ..tensor import Parameter, Tensor, as_tensor
+from ..parameter import Parameter
+from ..tensor import Tensor, as_tensor
 from .arguments import Pair, of_one_kind, pair, positive, shown
 from .convolution import Conv2d
 

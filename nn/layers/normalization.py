@@ -10,7 +10,8 @@ from ...kernels.namespace import on_device
 from .. import functional
 from ..functional import Input
 from ..module import Module
-from ..tensor import Array, Parameter, Tensor
+from ..parameter import Parameter
+from ..tensor import Array, Tensor
 from .arguments import checked, positive, shown
 
 
