@@ -52,14 +52,15 @@ test-gpu: .venv/ready ## test on an NVIDIA GPU what the other tests emulate; the
 		compute-sanitizer --tool $$tool --error-exitcode 1 $(BIN)/python -m benchmarks gpu --smoke --alone --output runs/$$tool || exit 1; \
 	done
 
-check: .venv/ready ## lint, check the format, check the types of the installed package
+check: .venv/ready ## lint, check the format, check all types but those of the tests
 	@echo "Checking style (ruff)."
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@echo "Checking types (mypy), on a copy installed apart."
 	@rm -rf build/lib build/bdist.* .venv/check
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target .venv/check .
-	@cd .venv/check && ../bin/mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p upconv
+	@$(BIN)/mypy -p upconv -p benchmarks
+	@$(BIN)/mypy examples docs
 
 docs: .venv/ready ## build the API reference from the docstrings: build/docs/index.html
 	@echo "Writing the API reference (pdoc)."

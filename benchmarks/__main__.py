@@ -30,7 +30,7 @@ def parser() -> Parser:
         module = import_module(f"{__package__}.{name.replace('-', '_')}")
         command = commands.add_parser(
             name,
-            help=module.__doc__.partition("\n")[0],
+            help=str(module.__doc__).partition("\n")[0],
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )

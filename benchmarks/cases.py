@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from upconv import kernels
+from upconv.kernels.case import Cost
+from upconv.kernels.explanation import Explanation
 
 from .calls import draw, forward_of, function, parameters
 
@@ -161,12 +163,12 @@ class Call:
         return replace(self, arguments={**self.arguments, "weight": kernels.pack(self.arguments["weight"])})
 
     @property
-    def explanation(self) -> kernels.Explanation:
+    def explanation(self) -> Explanation:
         """What runs, and the FLOPs and bytes it takes at least."""
         return kernels.explain(function(self.operator), **self.arguments)
 
     @property
-    def cost(self) -> Any:
+    def cost(self) -> Cost:
         """The FLOPs and bytes it takes at least."""
         return self.explanation.cost
 

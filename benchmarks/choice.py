@@ -96,7 +96,8 @@ def measure(call: Call, layer: Layer, rounds: int) -> Measured:
     """Time both variants."""
     candidates = [lambda name=name: call(algorithm=name) for name in VARIANTS]
     times = interleaved(candidates, rounds, settle=0.002)
-    return Measured(call.operator, layer.n, layer.c, layer.k, layer.size, *(round(1e6 * each, 1) for each in times))
+    size, _ = layer.plane
+    return Measured(call.operator, layer.n, layer.c, layer.k, size, *(round(1e6 * each, 1) for each in times))
 
 
 def measured(arguments: argparse.Namespace) -> list[Measured]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from math import ceil
 from statistics import median
 from time import perf_counter
@@ -40,8 +41,7 @@ class Gpu:
             raise Unusable(f"no GPU answers: {error}") from error
         self.size, self.matrix = (1024, 16) if smoke else (SIZE, MATRIX)
         numbers = self.cupy.ones(self.size, np.float32)
-        self._copy = (lambda: self.cupy.copyto(self._target, numbers),)
-        self._target = self.cupy.empty_like(numbers)
+        self._copy = (partial(self.cupy.copyto, self.cupy.empty_like(numbers), numbers),)
         self._seconds = 0.0  # of the copy
         self._seconds = self.times([self._copy], 3)[0]
 

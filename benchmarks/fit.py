@@ -71,7 +71,8 @@ def fitted(
 
     model = nn.UNet(1, 2, network.width, network.depth, rng=0)
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    done, begun = [], []
+    done: list[float] = []
+    begun: list[float] = []
 
     def on_step(step: nn.Step) -> None:
         progress.show(step)

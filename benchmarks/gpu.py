@@ -20,8 +20,8 @@ from upconv import kernels
 
 from . import gpu_unet, peers
 from .calls import function
-from .cases import CONVOLUTION, TRANSPOSED, Call, call
-from .device import Gpu, precise
+from .cases import CONVOLUTION, TRANSPOSED, Call, Network, call
+from .device import Candidate, Gpu, precise
 from .environment import environment
 from .gpu_results import THEIRS, Found, Row
 from .measure import RANDOM
@@ -56,8 +56,8 @@ def parts(arguments: argparse.Namespace) -> Iterator[tuple[Row, Callable[..., No
             for precision, tolerance in TOLERANCES.items():
                 row = Row(group.name, "training step", network.label, precision)
                 yield row, partial(gpu_unet.measure, network, tolerance)
-            continue
-        for case in dict.fromkeys(case.small() if arguments.smoke else case for case in group.cases):
+        layers = (case for case in group.cases if not isinstance(case, Network))
+        for case in dict.fromkeys(case.small() if arguments.smoke else case for case in layers):
             for operator in (each for each in case.operators if each in group.operators):
                 for precision in TOLERANCES if operator in PRODUCTS else ("fp32",):
                     fill = partial(_made_and_measured, made, case, operator)
@@ -80,13 +80,14 @@ def measure(call: Call, gpu: Gpu, row: Row, found: Found, peer: Any, rounds: int
     row.ceiling = found.least(row.flops, row.bytes, row.precision)
     sets = gpu.sets(row.bytes)
     placed += [{name: gpu.place(value) for name, value in call.arguments.items()} for _ in range(sets - 1)]
-    entrants = {OURS: [partial(operator, **each) for each in placed]}
+    entrants: dict[str, Candidate] = {OURS: [partial(operator, **each) for each in placed]}
     row.errors[OURS] = call.check(fetched(entrants[OURS][0]()), tolerance=tolerance)
     try:
-        theirs = [peer.candidates(call, "cuda", (THEIRS,)).get(THEIRS) for _ in range(sets)] if peer else [None]
-        if theirs[0] and call.operator not in RANDOM:
+        candidates = [peer.candidates(call, "cuda", (THEIRS,)) for _ in range(sets)] if peer else []
+        theirs = [each[THEIRS] for each in candidates if THEIRS in each]
+        if theirs and call.operator not in RANDOM:
             row.errors[THEIRS] = call.check(fetched(theirs[0]()), THEIRS, tolerance)
-        if theirs[0]:
+        if theirs:
             entrants[THEIRS] = theirs
     except Exception as error:
         row.told(error, THEIRS)
@@ -101,7 +102,8 @@ def fetched(result: Any) -> Any:
 
 def ceilings(gpu: Gpu, found: Found, rounds: int) -> None:
     """Measure them; one that cannot be measured is told."""
-    measured = {"copy": gpu.copied, **{name: partial(gpu.multiplied, precision=name) for name in TOLERANCES}}
+    measured: dict[str, Callable[[int], float]] = {"copy": gpu.copied}
+    measured |= {name: partial(gpu.multiplied, precision=name) for name in TOLERANCES}
     for name, measure in measured.items():
         try:
             found.ceilings[name] = measure(rounds)

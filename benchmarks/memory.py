@@ -62,7 +62,7 @@ def measure(network: Network, entrants: Iterable[str]) -> list[Memory]:
     """Forward and training step, by each of the entrants. Empty where the kernel does not tell."""
     if not Path("/proc/self/status").exists():
         return []
-    found = []
+    found: list[Memory] = []
     for what in ("training step", "forward"):
         for entrant in entrants:
             code = f"from benchmarks.memory import child; child({entrant!r}, {what!r}, **{asdict(network)!r})"

@@ -52,12 +52,12 @@ def multiply_adds() -> tuple[Callable[[int, float], float], int]:
     sums, lanes = kind.registers // 2, kind.lanes(dtype)
 
     @intrinsic
-    def chain(typing_context, steps, factor):
-        def emit(context, builder, signature, arguments):
+    def chain(typing_context: Any, steps: Any, factor: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             words = Words(builder, dtype, lanes)
             factor = words.repeated(words.rounded(arguments[1]))
 
-            def body(step, *sums):
+            def body(step: Any, *sums: Any) -> list[Any]:
                 return [words.multiply_add(each, factor, factor) for each in sums]
 
             start = [words.constant(float(i)) for i in range(sums)]
@@ -70,7 +70,7 @@ def multiply_adds() -> tuple[Callable[[int, float], float], int]:
         return types.float64(types.intp, types.float64), emit
 
     @numba.njit(nogil=True)
-    def run(steps, factor):
+    def run(steps: int, factor: float) -> float:
         return chain(steps, factor)
 
     run(1, 0.5)

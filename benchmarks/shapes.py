@@ -89,7 +89,7 @@ def _depthwise(n: int) -> tuple[Layer, ...]:
 
 SEGNET_MAPS = ((64, 360, 480), (256, 90, 120))
 # SegNet of 360 x 480 pixels: its convolutions, then pooling that remembers and unpooling
-SEGNET = (
+SEGNET: tuple[Layer | Maps, ...] = (
     *(Layer(1, c, k, (360, 480), 3) for c, k in ((3, 64), (64, 64))),
     *(Layer(1, c, k, (180, 240), 3) for c, k in ((64, 128), (128, 128))),
     *(Layer(1, c, k, (90, 120), 3) for c, k in ((128, 256), (256, 256))),

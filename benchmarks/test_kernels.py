@@ -6,16 +6,19 @@ same call; `extra_info` says what it takes at least, and who made it.
 
 from copy import deepcopy
 from functools import lru_cache
+from typing import Any
 
 import numba
 import numpy as np
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 
 import upconv
-from upconv import kernels
+from upconv import kernels, nn
+from upconv.kernels.case import Cost
 
 from . import peers, unet
-from .cases import Call, Maps, Network, call, error
+from .cases import Call, Layer, Maps, Network, call, error
 from .results import OURS
 from .shapes import LAYERS, NETWORKS, UPSAMPLING
 
@@ -35,18 +38,18 @@ measured = pytest.mark.benchmark(warmup=True, min_rounds=5, max_time=0.25)
 
 
 @lru_cache(maxsize=2)
-def made(case, operator) -> Call:
+def made(case: Layer | Maps, operator: str) -> Call:
     return call(case, operator)
 
 
-def peer(entrant):
+def peer(entrant: str) -> Any:
     try:
         return peers.load(peers.ENTRANTS[entrant])
     except ImportError as error:
         pytest.skip(str(error))
 
 
-def describe(benchmark, group, cost, entrant, version, error):
+def describe(benchmark: BenchmarkFixture, group: str, cost: Cost, entrant: str, version: str, error: float) -> None:
     benchmark.group = group
     benchmark.extra_info.update(
         flops=cost.flops,
@@ -61,13 +64,13 @@ def describe(benchmark, group, cost, entrant, version, error):
     )
 
 
-def name(value):
+def name(value: str | Layer | Maps | Network) -> str:
     return value if isinstance(value, str) else value.label
 
 
 @measured
 @pytest.mark.parametrize(("case", "operator", "variant"), VARIANTS, ids=name)
-def test_upconv(benchmark, case, operator, variant):
+def test_upconv(benchmark: BenchmarkFixture, case: Layer | Maps, operator: str, variant: str) -> None:
     ours = made(case, operator).constant
     try:
         wrong = ours.check(ours(algorithm=variant))
@@ -80,7 +83,7 @@ def test_upconv(benchmark, case, operator, variant):
 
 @measured
 @pytest.mark.parametrize(("case", "operator", "entrant"), ENTRANTS, ids=name)
-def test_peer(benchmark, case, operator, entrant):
+def test_peer(benchmark: BenchmarkFixture, case: Layer | Maps, operator: str, entrant: str) -> None:
     theirs, ours = peer(entrant), made(case, operator)
     candidates = theirs.candidates(ours)
     if entrant not in candidates:
@@ -91,7 +94,7 @@ def test_peer(benchmark, case, operator, entrant):
 
 
 @lru_cache(maxsize=1)
-def prepared(network: Network):
+def prepared(network: Network) -> tuple[tuple[nn.UNet, np.ndarray, np.ndarray], np.ndarray]:
     """(model, images, labels), and the scores in float64."""
     inputs = unet.prepare(network)
     return inputs, unet.exact(*inputs[:2])
@@ -101,7 +104,7 @@ def prepared(network: Network):
 @pytest.mark.parametrize("entrant", [OURS, *peers.ENTRANTS])
 @pytest.mark.parametrize("what", unet.PARTS)
 @pytest.mark.parametrize("network", NETWORKS[:2], ids=name)
-def test_network(benchmark, network, what, entrant):
+def test_network(benchmark: BenchmarkFixture, network: Network, what: str, entrant: str) -> None:
     theirs = None if entrant == OURS else peer(entrant)
     (model, images, labels), scores = prepared(network)
     ours = unet.upconv_calls(deepcopy(model), images, labels)  # training changes the model

@@ -102,7 +102,7 @@ def measure(
         raise AssertionError(f"{network.label}: the losses of the first step differ: {losses}")
     made = []
     for position, what in enumerate(PARTS):
-        running = {name: each[position] for name, each in calls.items() if each[position]}
+        running = {name: run for name, each in calls.items() if (run := each[position])}
         ours = running[OURS]
         spent = cost(ours)
         *times, alone = interleaved([*running.values(), one_thread(ours)], rounds, budget=budget)

@@ -47,14 +47,17 @@ def options(name: str, text: str, arguments: Sequence[str] | None, **counts: int
     return given
 
 
-def train(model: nn.Module, data: nn.Data, output: Path | None = None, **settings: Any) -> nn.Result:
-    """`nn.fit` with a bar, or lines where there is no terminal. Ctrl-C ends the recipe after the step at hand."""
+def train(model: nn.Module, data: nn.Data, output: Path | None = None, **settings: Any) -> Array:
+    """`nn.fit` with a bar, or lines where there is no terminal; the counts of the test images (`nn.metrics.confusion`).
+
+    Ctrl-C ends the recipe after the step at hand.
+    """
     console = require("rich.console", extra="train").Console()
     with Progress(settings["steps"], console, data.watched_as) as progress:
         result = nn.fit(model, data, output, on_step=progress.show, **settings)
-    if result.interrupted:
+    if result.counts is None:  # interrupted
         raise SystemExit(130)
-    return result
+    return result.counts
 
 
 def bar(steps: int, text: str) -> Iterable[int]:
@@ -64,13 +67,13 @@ def bar(steps: int, text: str) -> Iterable[int]:
 
 def mean_iou(predictions: Iterable[Array], truths: Iterable[Array], classes: int) -> float:
     """The mean over the classes of the IoU over all pixels of all images; void ones count nowhere."""
-    counts = sum(nn.metrics.confusion(*pair, classes, void=VOID) for pair in zip(predictions, truths, strict=True))
-    return nn.metrics.mean(nn.metrics.iou(counts))
+    counts = [nn.metrics.confusion(*pair, classes, void=VOID) for pair in zip(predictions, truths, strict=True)]
+    return nn.metrics.mean(nn.metrics.iou(np.sum(counts, 0)))
 
 
 def constant(data: nn.Data) -> list[Array]:
     """The most frequent class of the training images, everywhere in the test images: a trivial prediction."""
-    pixels = sum(np.bincount(sample.labels.ravel(), minlength=VOID + 1) for sample in data.train)
+    pixels = np.sum([np.bincount(sample.labels.ravel(), minlength=VOID + 1) for sample in data.train], 0)
     return [np.full_like(sample.labels, pixels[:VOID].argmax()) for sample in data.test]
 
 

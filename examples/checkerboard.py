@@ -91,19 +91,19 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     head = ["strongest to weakest, untrained"]
     head += [f"{what}, {steps} steps" for steps in (given.short, given.steps) for what in ("pattern, %", "PSNR, dB")]
     scores = [100 * pattern(bilinear - truth), psnr(bilinear - truth)]
-    rows, shown = [["bilinear interpolation", 1.0, *scores, *scores]], {"bilinear": [bilinear, bilinear]}
+    numbers, shown = {"bilinear interpolation": [1.0, *scores, *scores]}, {"bilinear": [bilinear, bilinear]}
     for name in UPSAMPLINGS:
         strength = untrained(name, given.networks)
-        rows.append([name, float(strength.max() / strength.min())])
+        numbers[name] = [float(strength.max() / strength.min())]
         shown[name] = []
         for steps in (given.short, given.steps):
             found = [enlarge(name, small, large, given, steps, given.seed + k) for k in range(given.seeds)]
-            rows[-1].append(100 * float(np.mean([pattern(image - truth) for image in found])))
-            rows[-1].append(float(np.mean([psnr(image - truth) for image in found])))
+            numbers[name].append(100 * float(np.mean([pattern(image - truth) for image in found])))
+            numbers[name].append(float(np.mean([psnr(image - truth) for image in found])))
             shown[name].append(found[0])
-    table(["upsampling", *head], rows)
+    table(["upsampling", *head], [[name, *row] for name, row in numbers.items()])
     draw(given.output / "checkerboard.png", counts, shown, (given.short, given.steps))
-    return {f"{row[0]}: {what}": value for row in rows for what, value in zip(head, row[1:], strict=True)}
+    return {f"{name}: {what}": value for name, row in numbers.items() for what, value in zip(head, row, strict=True)}
 
 
 def draw(path: Path, counts: dict[int, np.ndarray], shown: dict[str, list[np.ndarray]], steps: tuple[int, int]) -> None:

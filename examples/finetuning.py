@@ -67,8 +67,8 @@ def classify(unet: nn.UNet, data: nn.Data, steps: int, seed: int) -> None:
 def segment(model: nn.UNet, data: nn.Data, steps: int, seed: int, lr: float) -> float:
     """Train what is not frozen on the labelled scenes; the mean IoU on the others."""
     size = len(data.train[0].labels)
-    result = train(model, data, steps=steps, seed=seed, batch=4, crop=size, lr=lr, evaluate_every=steps)
-    return nn.metrics.mean(nn.metrics.iou(result.counts))
+    counts = train(model, data, steps=steps, seed=seed, batch=4, crop=size, lr=lr, evaluate_every=steps)
+    return nn.metrics.mean(nn.metrics.iou(counts))
 
 
 def main(arguments: list[str] | None = None) -> dict[str, float]:

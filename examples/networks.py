@@ -6,6 +6,8 @@ image forward. Beside them stands the class that is most frequent, everywhere.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from _recipe import constant, mean_iou, options, pictures, spread, table, train
 
@@ -24,7 +26,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     size, width, count = (32, 2, 8) if given.quick else (64, 16, 200)
     data = nn.scenes(count, size=size, classes=5, seed=1000 + given.seed)
     trivial = mean_iou(constant(data), [sample.labels for sample in data.test], data.classes)
-    results, rows = {"most frequent class": trivial}, []
+    results = {"most frequent class": trivial}
+    rows: list[list[Any]] = []
     shown = [{"image": sample.image, "truth": sample.labels} for sample in data.test[:3]]
     for name, make in NETWORKS.items():
         found = []
@@ -32,8 +35,7 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
             print(f"{name}, seed {seed}", flush=True)
             model = make(data.classes, width, seed)
             settings = {"batch": 8, "crop": size, "lr": 4e-3, "schedule": "one_cycle", "evaluate_every": given.steps}
-            result = train(model, data, steps=given.steps, seed=seed, **settings)
-            found.append(nn.metrics.iou(result.counts))
+            found.append(nn.metrics.iou(train(model, data, steps=given.steps, seed=seed, **settings)))
         for sample, row in zip(data.test, shown, strict=False):
             row[name] = nn.predict(model, sample.image)
         cost = nn.summary(model, (1, 3, size, size))

@@ -18,12 +18,12 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     width, size = (4, {"batch": 1, "crop": 32}) if given.quick else (16, {"batch": 4, "crop": 128})
     data = nn.nuclei(quadrant=3)
     model = nn.UNet(in_channels=1, classes=2, width=width, depth=3, rng=given.seed)
-    result = train(model, data, given.output, steps=given.steps, seed=given.seed, **size)
+    counts = train(model, data, given.output, steps=given.steps, seed=given.seed, **size)
 
-    dice, iou = (nn.metrics.headline(score(result.counts)) for score in (nn.metrics.dice, nn.metrics.iou))
-    best = result.baseline
-    table(["", "Dice", "IoU"], [["U-Net", dice, iou], ["best threshold", best.dice, best.iou]])
+    dice, iou = (nn.metrics.headline(score(counts)) for score in (nn.metrics.dice, nn.metrics.iou))
     (sample,) = data.test
+    best = nn.metrics.best_threshold(sample.image[:, :, 0], sample.labels)
+    table(["", "Dice", "IoU"], [["U-Net", dice, iou], ["best threshold", best.dice, best.iou]])
     bright = (sample.image[:, :, 0] >= best.value).astype(np.uint8)
     shown = {"image": sample.image, "mask": sample.labels, "U-Net": nn.predict(model, sample.image)}
     pictures(given.output / "nuclei_unet.png", [shown | {"best threshold": bright}])

@@ -88,9 +88,11 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
         accuracy[i, :, k] = np.mean(found == data.test_labels, axis=1)
     gain = accuracy[:, 2] - accuracy[:, 0]
     signs = [f"{g.mean():+.3f} ({g.min():+.3f} to {g.max():+.3f})" for g in gain]
-    rows = [[c, *map(float, a.mean(1)), sign] for c, a, sign in zip(COUNTS, accuracy, signs, strict=True)]
+    means = accuracy.mean(2).tolist()
+    rows = [[count, *mean, sign] for count, mean, sign in zip(COUNTS, means, signs, strict=True)]
     table(["labels", *WAYS, "gain of pre-training (over the seeds)"], rows)
-    results = {f"{way}, {row[0]} labels": value for row in rows for way, value in zip(WAYS, row[1:5], strict=True)}
+    names = [f"{way}, {count} labels" for count in COUNTS for way in WAYS]
+    results = dict(zip(names, np.ravel(means).tolist(), strict=True))
 
     plane = pretrained(data.train_images, 2, given.pretraining, given.seed)
     parts = data.train_images, data.test_images

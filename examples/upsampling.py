@@ -8,7 +8,9 @@ most frequent, everywhere.
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from _recipe import constant, mean_iou, options, pictures, spread, table, train
@@ -68,8 +70,9 @@ class Network(nn.Module):
 
 def near_outlines(labels: np.ndarray) -> np.ndarray:
     """Whether another class is at most REACH pixels away, in rows and columns."""
-    x, window = labels[None, None].astype(np.float32), {"kernel_size": 2 * REACH + 1, "stride": 1, "padding": REACH}
-    return (kernels.max_pool2d(x, **window) != -kernels.max_pool2d(-x, **window))[0, 0]
+    x = labels[None, None].astype(np.float32)
+    largest = partial(kernels.max_pool2d, kernel_size=2 * REACH + 1, stride=1, padding=REACH)
+    return (largest(x) != -largest(-x))[0, 0]
 
 
 def scores(predictions: list[np.ndarray], data: nn.Data) -> tuple[float, float]:
@@ -84,7 +87,8 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
     given = options("upsampling", __doc__, arguments, steps=200, seeds=3)
     size, width, count = (32, 4, 8) if given.quick else (64, 16, 160)
     data = nn.scenes(count, size=size, classes=5, border=0, validation=0.25, seed=given.seed)
-    results, rows = {}, []
+    results: dict[str, float] = {}
+    rows: list[list[Any]] = []
     shown = {"image": data.test[0].image, "truth": data.test[0].labels}
     for name in UPSAMPLINGS:
         found = []

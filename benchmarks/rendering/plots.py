@@ -86,11 +86,11 @@ def roofline(measurements: Sequence[Measurement], peaks: Peaks | None) -> bytes:
         roofs = [(peaks.flops, peaks.copy, peaks.threads, "-")]
         if peaks.threads > 1:
             roofs.append((peaks.flops_one_thread, peaks.copy_one_thread, 1, "--"))
-        for flops, copy, threads, style in roofs:
+        for flops, copy, threads, line in roofs:
             knee = flops / copy
             x = sorted({least, min(max(knee, least), most), most})
             label = f"{threads} thread{'s' * (threads > 1)}: {flops / 1e9:.0f} GFLOP/s, {copy / 1e9:.0f} GB/s"
-            main.plot(x, [min(flops, copy * each) / 1e9 for each in x], style, color="#444444", label=label, zorder=2)
+            main.plot(x, [min(flops, copy * each) / 1e9 for each in x], line, color="#444444", label=label, zorder=2)
     main.set(xscale="log", yscale="log", xlabel="FLOPs per byte", ylabel="GFLOP/s", title="Roofline, float32")
     main.legend(loc="lower right", fontsize=9)
     main.grid(visible=True, which="major", color="#dddddd", zorder=0)
