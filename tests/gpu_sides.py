@@ -25,15 +25,7 @@ def check_sides(gpu, case, dtype, formats=Formats(), activation=None, algorithm=
     x, y = (arranged(integers(rng, shape, dtype), formats.maps) for shape in (case.x_shape, case.y_shape))
     weight = arranged(integers(rng, case.weight_shape, dtype), formats.weight)
     bias, up_bias = (arranged(integers(rng, shape[1], dtype), formats.weight) for shape in (y.shape, x.shape))
-    end, up = {"activation": activation}, {"activation": activation, "output_padding": case.output_padding}
-    for name, arguments, more in (
-        ("conv2d", (x, weight, bias), end),
-        ("conv2d_input", (x.shape, weight, y), {}),
-        ("conv2d_weight", (x, weight.shape, y), {}),
-        ("conv_transpose2d", (y, weight, up_bias), up),
-        ("conv_transpose2d_input", (y.shape, weight, x), {}),
-        ("conv_transpose2d_weight", (y, weight.shape, x), {}),
-    ):
+    for name, arguments, more in case.sides(x, weight, y, bias, up_bias, activation):
         expected = getattr(reference, name)(*arguments, **more, **case.geometry)
         out = arranged(np.full(expected.shape, np.nan, dtype), formats.out)
         given = on(gpu, {"arguments": list(arguments), "out": out})

@@ -129,6 +129,18 @@ class Convolution:
         """Rows and columns of x that no window reaches."""
         return self._free(0) % self.stride[0], self._free(1) % self.stride[1]
 
+    def sides(self, x, weight, y, bias, up_bias, activation=None) -> list[tuple[str, tuple[Any, ...], dict[str, Any]]]:
+        """The six operators: name, arguments and, beside the geometry, parameters. bias: of y, up_bias: of x."""
+        up = {"activation": activation, "output_padding": self.output_padding}
+        return [
+            ("conv2d", (x, weight, bias), {"activation": activation}),
+            ("conv2d_input", (x.shape, weight, y), {}),
+            ("conv2d_weight", (x, weight.shape, y), {}),
+            ("conv_transpose2d", (y, weight, up_bias), up),
+            ("conv_transpose2d_input", (y.shape, weight, x), {}),
+            ("conv_transpose2d_weight", (y, weight.shape, x), {}),
+        ]
+
 
 @st.composite
 def convolutions(draw, largest=5):

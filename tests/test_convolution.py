@@ -43,16 +43,7 @@ def check_all_sides(case, rng, dtype, format, activation=None):
     x, y = (arranged(integers(rng, shape, dtype), format) for shape in (case.x_shape, case.y_shape))
     weight = arranged(integers(rng, case.weight_shape, dtype), format)
     bias, up_bias = (integers(rng, shape[1], dtype) for shape in (case.y_shape, case.x_shape))
-    end, up = {"activation": activation}, {"activation": activation, "output_padding": case.output_padding}
-    table = [
-        ("conv2d", (x, weight, bias), end),
-        ("conv2d_input", (x.shape, weight, y), {}),
-        ("conv2d_weight", (x, weight.shape, y), {}),
-        ("conv_transpose2d", (y, weight, up_bias), up),
-        ("conv_transpose2d_input", (y.shape, weight, x), {}),
-        ("conv_transpose2d_weight", (y, weight.shape, x), {}),
-    ]
-    for name, arguments, more in table:
+    for name, arguments, more in case.sides(x, weight, y, bias, up_bias, activation):
         expected = getattr(reference, name)(*arguments, **more, **case.geometry)
         given = more | shortened(case.geometry)
         same_bits(getattr(kernels, name)(*arguments, **given, algorithm="direct"), expected, dtype, name)

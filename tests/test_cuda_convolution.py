@@ -39,17 +39,11 @@ def sides(case, rng, activation=None, numbers=integers):
     shapes = case.x_shape, case.y_shape, case.weight_shape
     x, y, weight = (arranged(numbers(rng, shape).astype(np.float32), "channels_last") for shape in shapes)
     bias, up_bias = (numbers(rng, shape[1]).astype(np.float32) for shape in (case.y_shape, case.x_shape))
-    end, up = {"activation": activation}, {"activation": activation, "output_padding": case.output_padding}
     taps = weight[0, 0].size
     forth, back = case.weight_shape[1] * taps, case.weight_shape[0] // case.groups * taps
-    return [
-        ("conv2d", (x, weight, bias), end, forth + 1),
-        ("conv2d_input", (x.shape, weight, y), {}, back),
-        ("conv2d_weight", (x, weight.shape, y), {}, y[:, 0].size),
-        ("conv_transpose2d", (y, weight, up_bias), up, back + 1),
-        ("conv_transpose2d_input", (y.shape, weight, x), {}, forth),
-        ("conv_transpose2d_weight", (y, weight.shape, x), {}, y[:, 0].size),
-    ]
+    terms = forth + 1, back, y[:, 0].size, back + 1, forth, y[:, 0].size
+    calls = case.sides(x, weight, y, bias, up_bias, activation)
+    return [(*each, count) for each, count in zip(calls, terms, strict=True)]
 
 
 def formatted(arguments, format):

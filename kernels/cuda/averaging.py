@@ -9,8 +9,8 @@ import numpy as np
 from ..layout import Array, Shape
 from ..window import Pair, Sides
 from .maps import blocks, lanes, start, strides
-from .matrix import NUMBERS
 from .pooling import apart, geometry, inside
+from .strides import NUMBERS
 
 SOURCE = "averaging.cu"
 

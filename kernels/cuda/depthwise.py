@@ -18,8 +18,8 @@ from ..window import Window
 from .module import kernel
 from .reach import too_far
 from .sides import Sides
-from .splits import NUMBERS
-from .strides import strides, vector_of
+from .splits import shares
+from .strides import NUMBERS, strides, vector_of
 
 THREADS = 256
 AXIS = 64  # threads along the third axis of a block, at most
@@ -166,8 +166,7 @@ def correlate_weight(output: Array, x: Array, grad: Array, window: Window, group
     wide, high = _even(filters // vector, VECTORS), _even(sums, GROUPS)
     deep = min(AXIS, THREADS // (wide * high))
     blocks, strips = ceil(filters // vector / wide) * ceil(sums / high), n * rows * ceil(columns / pixels)
-    share = max(1, ceil(strips / max(1, min(BLOCKS // blocks, PARTS, strips // (EACH * deep)))))
-    splits = max(1, ceil(strips / share))
+    share, splits = shares(strips, min(BLOCKS // blocks, PARTS, strips // (EACH * deep)))
     parts = namespace(x).empty((splits, window.taps * filters), x.dtype)
     defines = {
         "NUMBER": NUMBERS[x.dtype],

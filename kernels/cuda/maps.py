@@ -8,8 +8,8 @@ import numpy as np
 
 from ..layout import Array
 from ..namespace import address
-from .matrix import WIDEST
 from .module import kernel
+from .strides import WIDEST
 
 THREADS = 256  # of a block, as maps.cuh has it
 

@@ -13,18 +13,16 @@ import numpy as np
 from ..layout import Array
 from ..namespace import address, namespace
 from .module import kernel
+from .strides import NUMBERS, WIDEST
 
 THREADS = 256  # of a block, as matrix.cuh has it
 FINISHERS = 512  # of a block that adds up what the others have summed, as reduction.cuh has it
-WIDEST = 16  # bytes that a thread moves at once
 WARP = 32
 ACROSS = 64  # vectors along a row that a block takes, at most
 SHARE = 16 * 1024  # bytes of a map that a block takes, at least
 ROWS = 64  # of one block, at least: what it writes of its sums is little beside what it reads
 MOST = 1188  # blocks at most: thrice what an H100 runs at once. It sets the order of sums, so it asks no device
 NEIGHBOURS = 8  # channels that a block of the second kernel adds up, at most
-
-NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 COUNTED = 2**32  # rows
 

@@ -12,7 +12,7 @@ from ..cpu.pointwise import mix
 from ..layout import Array
 from ..namespace import address
 from .maps import start
-from .matrix import NUMBERS, WIDEST
+from .strides import NUMBERS, WIDEST
 
 SOURCE = "pointwise.cu"
 FULL = 2**17  # vectors from which threads take several: fewer would leave some of a GPU's processors without any

@@ -12,7 +12,7 @@ import numpy as np
 from ..layout import Array, Shape
 from ..window import Pair, Sides
 from .maps import blocks, lanes, start, strides
-from .matrix import NUMBERS
+from .strides import NUMBERS
 
 SOURCE = "pooling.cu"
 CODES = {np.dtype(np.uint8): "u8", np.dtype(np.int32): "int", np.dtype(np.int64): "i64"}

@@ -7,11 +7,11 @@ import numpy as np
 from ..layout import Array
 from ..namespace import namespace
 from .module import kernel
+from .strides import NUMBERS
 
 TILE, THREADS = 64, 256  # as product.cu has them
 BLOCKS = 256  # that fill a GPU: sums are split into parts until there are as many, if they are long enough
 SHORTEST, LONGEST = 512, 4096  # numbers of a part
-NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 
 
 def product(a: Array, b: Array) -> Array:

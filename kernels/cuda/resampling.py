@@ -12,7 +12,7 @@ from ..layout import Array, Shape
 from ..namespace import cupy
 from ..window import Pair
 from .maps import blocks, lanes, start, strides
-from .matrix import NUMBERS
+from .strides import NUMBERS
 
 SOURCE = "resampling.cu"
 FULL = 2**17  # threads from which one takes several rows: fewer would leave some of a GPU's processors without any

@@ -16,8 +16,8 @@ from ..window import Window
 from .module import kernel
 from .reach import too_far
 from .sides import Sides
-from .splits import NUMBERS, add_splits
-from .strides import strides
+from .splits import add_splits, shares
+from .strides import NUMBERS, strides
 
 SIDE = 16  # threads along the rows of a tile, and along its columns
 SUMS = {np.dtype(np.float32): (8, 4), np.dtype(np.float64): (4, 4)}  # of a thread: rows and columns
@@ -74,8 +74,7 @@ def correlate_weight(output: Array, x: Array, grad: Array, window: Window, group
     filters, channels = output.shape[0] // groups, output.shape[1]
     high, wide = (SIDE * sums for sums in SUMS[x.dtype])
     blocks, pixels = ceil(filters / high) * ceil(window.taps * channels / wide) * groups, n * rows * columns
-    share = max(1, ceil(pixels / max(1, min(BLOCKS // blocks, SPLITS, pixels // LEAST))))
-    splits = max(1, ceil(pixels / share))
+    share, splits = shares(pixels, min(BLOCKS // blocks, SPLITS, pixels // LEAST))
     whole = splits == 1 and output.transpose(0, 2, 3, 1).flags.c_contiguous
     shape = splits * output.shape[0], *window.kernel, channels
     parts = output if whole else namespace(x).empty(shape, x.dtype).transpose(0, 3, 1, 2)

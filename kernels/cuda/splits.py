@@ -10,10 +10,15 @@ import numpy as np
 from ..layout import Array
 from ..namespace import namespace
 from .module import kernel
-from .strides import strides, vector_of
+from .strides import NUMBERS, strides, vector_of
 
-NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 COUNTS: dict[Any, str] = {np.uint32: "u32", np.int64: "i64"}
+
+
+def shares(terms: int, most: int) -> tuple[int, int]:
+    """(terms of a part, parts) of a sum in at most `most` parts, at least one, all of one length but for the last."""
+    share = max(1, ceil(terms / max(1, most)))
+    return share, max(1, ceil(terms / share))
 
 
 def add_splits(output: Array, parts: Array, bias: Array | None, activation: str | None, splits: int) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..layout import Array, Shape
 from ..namespace import address
 
+NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 WIDEST = 16  # bytes that a thread moves at once
 
 

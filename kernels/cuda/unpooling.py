@@ -16,8 +16,8 @@ from ..layout import Array, empty
 from ..namespace import host, namespace, readable
 from ..window import Pair
 from .maps import THREADS, blocks, lanes, start, strides
-from .matrix import NUMBERS
 from .pointwise import copy
+from .strides import NUMBERS
 
 SOURCE = "unpooling.cu"
 BLOCK = 16  # pixels of a block, at most: a thread takes all of one

@@ -14,8 +14,8 @@ from ..cpu.update import CONSTANTS, RULES
 from ..layout import Array
 from ..namespace import address
 from .maps import THREADS
-from .matrix import NUMBERS, WIDEST
 from .module import kernel
+from .strides import NUMBERS, WIDEST
 
 UNROLL = 2  # vectors of each array that a thread takes
 ADDRESSES = (
