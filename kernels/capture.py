@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from .layout import Array
@@ -19,6 +19,7 @@ Action = Callable[[], None]
 
 class _Capture(threading.local):
     actions: list[Action] | None = None  # of the capture under way in this thread
+    allocate: Any = None  # what gave memory before it
 
 
 _capture = _Capture()
@@ -28,7 +29,8 @@ _capture = _Capture()
 def capture() -> Iterator[list[Action]]:
     """Within it this thread captures a graph; gives the list of what is to be done before each launch."""
     actions: list[Action] = []
-    _capture.actions = actions
+    xp: Any = cupy()
+    _capture.actions, _capture.allocate = actions, xp.cuda.get_allocator()
     try:
         yield actions
     finally:
@@ -38,6 +40,15 @@ def capture() -> Iterator[list[Action]]:
 def capturing() -> bool:
     """Whether what runs on the host now is not run again with each launch."""
     return _capture.actions is not None
+
+
+def outside() -> AbstractContextManager[None]:
+    """Within it memory is none of the graph's, as what is written before a launch needs.
+
+    In the graph's own other kernels of it may have written before, and every launch repeats them.
+    """
+    xp: Any = cupy()
+    return xp.cuda.using_allocator(_capture.allocate)
 
 
 def before_launch(action: Action) -> None:
@@ -52,11 +63,12 @@ def uploaded(table: Array, fill: Action) -> Array:
     if not capturing():
         fill()
         return xp.asarray(table)
-    there = xp.ndarray(table.shape, table.dtype)
+    with outside():
+        there = xp.ndarray(table.shape, table.dtype)
 
     def renew() -> None:
         fill()
-        there.set(table)
+        there[...] = xp.asarray(table)  # this reads `table` at once; `set` may do so when the device comes to it
 
     before_launch(renew)
     return there

@@ -19,7 +19,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
 
 from .. import kernels
-from ..kernels.capture import before_launch, capturing
+from ..kernels.capture import before_launch, capturing, outside
 from ..kernels.layout import empty
 from ..kernels.namespace import namespace, trusted
 from ..kernels.op import OPERATORS
@@ -138,7 +138,8 @@ def _drawn(seed: int | None) -> int:
 def _captured_dropout(x: Tensor, p: float, seed: int | None) -> Tensor:
     """`dropout` in a graph: its seed goes by value, so m / (1 - p) is computed before each launch, outside of it."""
     xp = namespace(x.data)
-    factors = empty(x.shape, x.dtype, x.data)
+    with outside():
+        factors = empty(x.shape, x.dtype, x.data)
 
     def draw() -> None:
         factors.fill(1)

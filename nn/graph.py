@@ -61,7 +61,7 @@ class Captured:
     def _record(self, given: list[Any]) -> Any:
         """Capture the step: nothing is computed, its results are where each launch will write them."""
         stream, allocate = self._cuda.Stream(non_blocking=True), _memory(self, self._cuda).malloc
-        with stream, self._cuda.using_allocator(allocate), captured() as actions:
+        with stream, captured() as actions, self._cuda.using_allocator(allocate):
             stream.begin_capture()
             try:
                 result = self._step(*given)

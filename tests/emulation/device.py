@@ -27,6 +27,7 @@ class Device:
         """As when the process began."""
         self.transfers, self.uploads, self.launches = Counter(), Counter(), []
         self.stream, self.capturing = None, None  # the current stream; the list of a capture's works
+        self.allocator = alloc  # what gives memory
 
     @property
     def names(self):
@@ -58,9 +59,6 @@ class Device:
             self.capturing.append(work)
 
 
-device = Device()
-
-
 class Memory:
     """An allocation: as CuPy's MemoryPointer, `ptr` is its address."""
 
@@ -78,6 +76,22 @@ class Memory:
         """A NumPy array in it, for the double alone."""
         return np.ndarray(shape, dtype, self.bytes, offset, strides)
 
+    @property
+    def whole(self):
+        """What must live for its addresses to be valid."""
+        return self
+
+
+class Lent(Memory):
+    """A pool's memory, which gets it back when no array is in it any more."""
+
+    whole = None  # the allocation
+
+    def __init__(self, whole, back):
+        """back: a function that takes the allocation back."""
+        self.whole, self.bytes, self.size, self.ptr = whole, whole.bytes, whole.size, whole.ptr
+        weakref.finalize(self, back, whole).atexit = False
+
 
 def fresh(shape, dtype, strides=None):
     """New memory for a dense array, and the array: C-contiguous, or with the (dense, positive) `strides`."""
@@ -85,7 +99,7 @@ def fresh(shape, dtype, strides=None):
     if dtype.kind not in "biufc":
         raise ValueError(f"Unsupported dtype {dtype}")
     shape = tuple(int(n) for n in shape) if isinstance(shape, (tuple, list)) else (int(shape),)
-    memory = Memory(prod(shape) * dtype.itemsize)
+    memory = device.allocator(prod(shape) * dtype.itemsize).memory
     return memory, memory.array(shape, dtype, strides)
 
 
@@ -117,3 +131,6 @@ def alloc(size):
     """As `cupy.cuda.alloc`."""
     memory = Memory(size)
     return Pointer(memory, memory.ptr)
+
+
+device = Device()

@@ -4,7 +4,9 @@ import time
 from contextlib import contextmanager
 from types import SimpleNamespace
 
-from emulation.device import CUDARuntimeError, Pointer, alloc, device
+from emulation.device import CUDARuntimeError, Lent, Memory, Pointer, alloc, device
+
+UNIT = 512  # bytes of which a pool gives whole numbers
 
 
 class Graph:
@@ -127,27 +129,41 @@ Device.attributes = {"MultiProcessorCount": 108, "MaxSharedMemoryPerBlockOptin":
 
 
 class MemoryPool:
-    """Memory that is not kept here."""
+    """Memory that is given again once no array is in it, as CuPy's is: the smallest that is large enough."""
 
     def __init__(self, allocator=None):
         """As CuPy's."""
+        self._free, self._lent = [], 0
 
     def malloc(self, size):
-        return alloc(size)
+        enough = [each for each in self._free if each.size >= size]
+        whole = min(enough, key=lambda each: each.size) if enough else Memory(-(-size // UNIT) * UNIT)
+        if enough:
+            self._free = [each for each in self._free if each is not whole]
+        self._lent += whole.size
+        return Pointer(Lent(whole, self._back), whole.ptr)
+
+    def _back(self, whole):
+        self._free.append(whole)
+        self._lent -= whole.size
 
     def free_all_blocks(self, stream=None):
-        pass
+        self._free.clear()
 
     def used_bytes(self):
-        return 0
+        return self._lent
 
     def total_bytes(self):
-        return 0
+        return self._lent + sum(each.size for each in self._free)
 
 
 @contextmanager
 def using_allocator(allocator=None):
-    yield
+    before, device.allocator = device.allocator, allocator or alloc
+    try:
+        yield
+    finally:
+        device.allocator = before
 
 
 pool = MemoryPool()
@@ -179,13 +195,14 @@ runtime = SimpleNamespace(
     CUDARuntimeError=CUDARuntimeError,
 )
 functions = {
-    "alloc": alloc,
+    "alloc": lambda size: device.allocator(size),
     "Device": Device,
     "Event": Event,
     "Graph": Graph,
     "MemoryPointer": Pointer,
     "MemoryPool": MemoryPool,
     "Stream": Stream,
+    "get_allocator": lambda: device.allocator,
     "get_current_stream": lambda: device.stream or Stream.null,
     "get_elapsed_time": lambda start, end: 1e3 * (end._at - start._at),
     "is_available": lambda: True,

@@ -60,7 +60,7 @@ class RawKernel:
             raise CUDARuntimeError(f"CUDA_ERROR_INVALID_VALUE: {self.name} with {shared_mem} bytes of shared memory")
         values = [self._value(number, each) for number, each in enumerate(args)]
         self._function.packed(values)  # checks their number, sizes and kinds
-        kept = tuple(args)  # the memory lives as long as this may run again
+        kept = [each._memory.whole for each in args if isinstance(each, ndarray)]  # as long as this may run again
 
         def work():
             assert kept is not None
