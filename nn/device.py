@@ -77,8 +77,8 @@ def moved(array: Any, device: str) -> Any:
         return array.transpose(axes).get().transpose(back)
     cupy: Any = require("cupy", extra=EXTRAS)
     with cupy.cuda.Device(number):
-        if on_device(array):
-            return array.copy("K")
+        if on_device(array):  # between GPUs CuPy copies contiguous memory alone
+            return array.transpose(axes).copy().transpose(back)
         return cupy.asarray(np.asarray(array.transpose(axes), order="C")).transpose(back)
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from cuda_cases import NETWORKS, OPTIMIZERS, batches, stepping
 from training_cases import model, same
 
 from upconv import kernels, nn
+from upconv.nn.device import moved
 from upconv.nn.gradients import may_write
 
 pytestmark = pytest.mark.usefixtures("without_kernels")
@@ -108,6 +110,16 @@ def test_a_tensor_moves(gpu):
     for convert in (np.asarray, nn.Tensor.numpy):
         with pytest.raises(TypeError, match=r"Tensor: the data lie on cuda:0; tensor\.cpu\(\)"):
             convert(there)
+
+
+def test_an_array_moves_between_gpus_in_its_memory_format(request, gpu, monkeypatch):
+    if request.config.getoption("--gpu"):
+        pytest.skip("one GPU is not two")
+    x = kernels.channels_last(np.random.default_rng(0).standard_normal((2, 3, 4, 5)))
+    there = moved(x, "cuda")
+    monkeypatch.setattr(gpu.ndarray, "device", property(lambda self: SimpleNamespace(id=1)))
+    again = moved(there, "cuda:0")
+    assert again is not there and again.strides == there.strides == x.strides and (again.get() == x).all()
 
 
 def apart(array):

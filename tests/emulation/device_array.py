@@ -145,12 +145,14 @@ class ndarray(Wrapped):
         return self._view(self._host.view(self.dtype if dtype is None else dtype))
 
     def copy(self, order="C"):
+        if self.device.id and order == "K" and not self.flags.forc:
+            raise NotImplementedError("CuPy cannot copy non-contiguous array between devices.")
         return call(np.copy, (self,), {"order": order}, order)
 
     __copy__ = copy
 
     def __deepcopy__(self, memo):
-        return self.copy("K")
+        return self.copy()
 
     def astype(self, dtype, order="K", casting=None, subok=None, copy=True):
         if not copy and self.dtype == dtype and order == "K":
