@@ -27,6 +27,8 @@ def library() -> ctypes.CDLL:
     paths = [str(path) for folder in folders for path in sorted(folder.glob("*/lib/libnvrtc.so.*"))]
     for path in (*paths, "libnvrtc.so.13", "libnvrtc.so.12"):
         try:
+            for part in Path(path).parent.glob("libnvrtc-builtins.so.*") if path in paths else ():
+                ctypes.CDLL(str(part))  # which the wheel of CUDA 13.0 does not find beside itself
             loaded = ctypes.CDLL(path)
         except OSError:
             continue
