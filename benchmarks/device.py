@@ -61,6 +61,14 @@ class Gpu:
         """Give memory back that no array is in, for others to have."""
         self.cupy.get_default_memory_pool().free_all_blocks()
 
+    def answers(self) -> bool:
+        """Whether it still computes: after a fault of a kernel it refuses all that this process asks for."""
+        try:
+            self.cupy.cuda.Device().synchronize()
+        except RuntimeError:
+            return False
+        return True
+
     # times
 
     def times(self, candidates: Sequence[Candidate], rounds: int) -> list[float]:

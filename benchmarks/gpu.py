@@ -3,7 +3,8 @@
 Measures the ceilings first, a copy on the device and large products of matrices. Each case is checked against float64
 on the CPU, then timed by events on the device, medians of rounds in which all take turns, on several sets of inputs in
 turn where the L2 would hold one; convolutions in tf32 and in fp32, PyTorch's in the same, channels-last. A case that
-fails is a line of the table. Writes results.json and table.md after every case: Ctrl-C keeps those so far.
+fails is a line of the table; a kernel's fault, after which a GPU answers no more, ends the run. Writes results.json and
+table.md after every case: Ctrl-C keeps those so far.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def parts(arguments: argparse.Namespace) -> Iterator[tuple[Row, Callable[..., None]]]:
     """(a row, what fills it when called with the GPU, the row, all rows, PyTorch and rounds), in order."""
     made = lru_cache(maxsize=1)(call)  # the same for both precisions
-    for group in GROUPS:
+    for group in sorted(GROUPS, key=lambda group: group.name == "networks"):  # last: a fault there loses no other case
         if arguments.only and group.name not in arguments.only:
             continue
         if group.name == "networks":
@@ -126,7 +127,7 @@ def run(arguments: argparse.Namespace) -> int:
     beside, missing = ([], []) if arguments.alone else pytorch()
     peer = next(iter(beside), None)
     found = Found(environment(beside, missing) | gpu.environment(), arguments.smoke)
-    rounds = 1 if arguments.smoke else arguments.rounds
+    rounds, lost = 1 if arguments.smoke else arguments.rounds, False
     try:
         arguments.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -146,10 +147,16 @@ def run(arguments: argparse.Namespace) -> int:
                     except Exception as error:  # it is told, and the run goes on
                         row.told(error)
                     found.rows.append(row)
+                    lost = not gpu.answers()
+                    if lost:
+                        left = len(todo) - number - 1
+                        found.failures.append(f"the GPU answers no more after {row.operator}; {left} cases are left")
                     found.save(arguments.output)
+                    if lost:
+                        break
                     gpu.free()
     except KeyboardInterrupt:
         print(f"benchmarks: interrupted; {arguments.output} has what was measured", file=sys.stderr)
         return 130
     print(found.text())
-    return 1 if any(not row.seconds for row in found.rows) else 0
+    return 1 if lost or any(not row.seconds for row in found.rows) else 0

@@ -63,6 +63,22 @@ def test_a_case_that_fails_is_a_line_and_the_rest_goes_on(measured, monkeypatch)
     assert all(cells[4] == "failed" for row in failed for cells in Row(**row).lines())
 
 
+def test_a_fault_ends_the_run_and_is_told(gpu, measured, monkeypatch):
+    def synchronize(self):
+        raise gpu.cuda.runtime.CUDARuntimeError("cudaErrorIllegalAddress")
+
+    def fill(call, gpu, row, *rest):
+        if row.operator == "relu":
+            monkeypatch.setattr(type(gpu.cupy.cuda.Device()), "synchronize", synchronize)
+            gpu.cupy.cuda.Device().synchronize()
+        row.seconds = {"upconv": 1.0}
+
+    monkeypatch.setattr(command, "measure", fill)
+    status, found = measured("maps")
+    assert status == 1 and found["rows"][-1]["operator"] == "relu" and "IllegalAddress" in found["rows"][-1]["wrong"][0]
+    assert len(found["rows"]) == 2 and "answers no more after relu; 2 cases are left" in found["failures"][0]
+
+
 class Peer:
     """What stands for PyTorch: upconv's own results, wrong ones of `relu`, none of `tanh`."""
 
