@@ -103,6 +103,8 @@ def _backward(call: Call, memory_format: torch.memory_format, device: str) -> Ca
 
 PEERS: dict[str, Callable[..., Any]] = {
     **COUNTERPARTS,
+    # as users call it: what else the counterpart does is for NaN in void pixels
+    "cross_entropy": lambda logits, labels, **options: F.cross_entropy(logits, labels, **options),
     "dropout": lambda x, *, p, seed: F.dropout(x, p),
     "max_pool2d_offsets": lambda x, kernel_size, **window: F.max_pool2d(x, kernel_size, **window, return_indices=True),
 }
