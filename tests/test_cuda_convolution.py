@@ -176,6 +176,16 @@ def test_real_numbers_stay_within_the_bound_of_their_products(gpu, algorithm, sp
             assert excess.max() <= 0, f"{name}: {excess.max()} beyond the bound"
 
 
+def test_long_sums_of_three_products_are_as_good_as_those_of_float32(gpu):
+    """Tensor cores cut sums off, always towards 0: a sum that they kept would be off by 5e-5 here."""
+    case = Convolution((4, 512, 3, 3), (32, 512, 3, 3))
+    _, (x, weight, bias), more, _ = sides(case, np.random.default_rng(2), numbers=real)[0]
+    expected = reference.conv2d(x, weight, bias, **more, **case.geometry)
+    with planned(SMALL, MULTIPROCESSORS=1, KERNEL=10**9):
+        actual = kernels.conv2d(*on_device(gpu, (x, weight, bias)), **case.geometry, algorithm="fp32x3").get()
+    assert abs(actual - expected).max() <= 4e-6 * abs(expected).max()
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_nan_reaches_its_windows_and_no_others(gpu, algorithm):
     case = Convolution((2, 5, 6, 7), (6, 5, 3, 3), (2, 1), ((1, 1), (1, 0)))

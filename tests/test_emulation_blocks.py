@@ -191,7 +191,8 @@ def test_matrix_products(whole, arch):
     )
     run(source, (1,), (32,), a, b, c, y, arch=arch)
     expected = tensor_float(a).astype(np.float64) @ tensor_float(b) + c
-    np.testing.assert_array_equal(y, expected.astype(np.float32))
+    lost = np.abs(expected) - np.abs(y)  # of what float32 does not hold: cut off, never rounded up
+    assert (lost >= 0).all() and (lost < np.spacing(np.abs(y))).all() and (not whole or not lost.any())
 
 
 @pytest.mark.parametrize("transposed", [False, True])

@@ -17,6 +17,7 @@ MULTIPROCESSORS = 132  # of an H100 or H200
 PRODUCTS = 640  # multiplications of a multiprocessor in a clock: what `mma.sync` reaches of 1024
 MMA = 16 * 8 * 8  # multiplications of an instruction
 ROUNDING = {1: 2.25, 3: 7.25}  # instructions to load a number and to round it, by products, counted in machine code
+ADDING = {1: 0, 3: 4 / 3}  # instructions to add what one of them gave to the sums, by products
 COPY = 10  # instructions for a copy, counted likewise
 SCHEDULERS = 4  # each of which starts an instruction in a clock
 BLOCK = 2000  # clocks to begin and to end a block
@@ -67,7 +68,8 @@ class Tile:
         multiplications = self.rows * self.columns * DEPTH * products
         passes = warps * sides + numbers
         copies = numbers * DEPTH // vector // self.threads
-        instructions = warps * (ROUNDING[products] * sides + COPY * copies) + multiplications // MMA
+        instructions = warps * (ROUNDING[products] * sides + COPY * copies)
+        instructions += multiplications // MMA * (1 + ADDING[products])
         return max(multiplications / PRODUCTS, passes, instructions / SCHEDULERS)
 
 
@@ -103,10 +105,16 @@ class Plan:
 
 
 def tiles(products: int, vector: int) -> tuple[Tile, ...]:
-    """Those whose sums leave enough registers: for three products, for the places of numbers copied one by one."""
+    """Those whose sums leave enough registers: for three products, for the places of numbers copied one by one.
+
+    Two blocks of them at once, as the compiler spills some numbers rather than leave registers to a third.
+    """
     if vector == 1:
         return tuple(replace(tile, blocks=2) for tile in TILES if tile.rows <= 64 and tile.columns <= 64)
-    return tuple(tile for tile in TILES if products == 1 or tile.rows * tile.columns <= 128 * 64)
+    if products == 1:
+        return TILES
+    few = [tile for tile in TILES if tile.rows <= 128 and tile.rows * tile.columns <= 128 * 64]
+    return tuple(replace(tile, blocks=2) for tile in few)
 
 
 @cache

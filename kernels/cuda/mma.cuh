@@ -30,14 +30,20 @@ struct Operand {
     }
 };
 
-// c += a b, in the order of `mma`. The small terms go first.
+// c += a b, in the order of `mma`. Of three products the small ones go first, and their sum goes to c by plain units:
+// tensor cores cut off what float32 does not hold, always towards 0, and in long sums that adds up.
 template <int Products>
 __device__ __forceinline__ void multiply(
     float (&c)[4], const Operand<Products> (&a)[4], const Operand<Products> (&b)[2]
 ) {
     if constexpr (Products == 3) {
-        mma(c, a[0].small, a[1].small, a[2].small, a[3].small, b[0].big, b[1].big);
-        mma(c, a[0].big, a[1].big, a[2].big, a[3].big, b[0].small, b[1].small);
+        float sum[4] = {0, 0, 0, 0};
+        mma(sum, a[0].small, a[1].small, a[2].small, a[3].small, b[0].big, b[1].big);
+        mma(sum, a[0].big, a[1].big, a[2].big, a[3].big, b[0].small, b[1].small);
+        mma(sum, a[0].big, a[1].big, a[2].big, a[3].big, b[0].big, b[1].big);
+#pragma unroll
+        for (int q = 0; q < 4; ++q) c[q] += sum[q];
+    } else {
+        mma(c, a[0].big, a[1].big, a[2].big, a[3].big, b[0].big, b[1].big);
     }
-    mma(c, a[0].big, a[1].big, a[2].big, a[3].big, b[0].big, b[1].big);
 }

@@ -119,7 +119,7 @@ struct Sums {
     // Add the product of a step's tiles; a, b: where this lane begins in them.
     template <int Products, class A, class B>
     __device__ __forceinline__ void add(unsigned a_start, unsigned b_start) {
-#pragma unroll
+#pragma unroll(Products == 3 ? 1 : DEPTH / 8)  // with more of three products registers run out
         for (int k = 0; k < DEPTH / 8; ++k) {
             Operand<Products> a[M / 16][4];
 #pragma unroll

@@ -8,6 +8,7 @@ from .access import addresses
 from .batch import Batch
 from .faults import ConvergenceFault
 from .ptx import Instruction, Operand, Vector
+from .rounding import to_float32
 from .steps import WARP, Lanes, Step, Where, instruction, spread
 
 TENSOR_FLOAT = np.uint32(0xFFFFE000)  # the bits of a float32 that a tf32 product sees
@@ -31,7 +32,11 @@ def whole_warps(batch: Batch, lanes: Lanes, at: Instruction) -> np.ndarray:
 
 @instruction("mma")
 def multiply(batch: Batch, at: Instruction) -> Step:
-    """mma.sync.aligned.m16n8k8 (and k4).row.col.f32.tf32.tf32.f32 d, a, b, c;: d = a b + c in float64, rounded once."""
+    """mma.sync.aligned.m16n8k8 (and k4).row.col.f32.tf32.tf32.f32 d, a, b, c;: d = a b + c in float64, then cut off.
+
+    PTX leaves the rounding open. Tensor cores round towards 0: Fasi, Higham, Mikaitis and Pranesh, "Numerical behavior
+    of NVIDIA tensor cores", 2021.
+    """
     shapes = {"m16n8k4": 4, "m16n8k8": 8}
     if at.parts[3] not in shapes or at.parts[4:] != ("row", "col", "f32", "tf32", "tf32", "f32"):
         raise batch.unknown(at)
@@ -62,7 +67,7 @@ def multiply(batch: Batch, at: Instruction) -> Step:
             for number, values in enumerate(added)
         ]
         for target, value in zip(results, sums, strict=True):
-            target.reshape(-1, 8, 4)[warps] = value
+            target.reshape(-1, 8, 4)[warps] = to_float32(value, "rz")
 
     return step
 
