@@ -6,7 +6,7 @@ from gpu_cases import moved, placed, same_as_reference
 from kernel_cases import arranged, integers
 
 from upconv import kernels
-from upconv.kernels.cuda import unpooling
+from upconv.kernels.cuda import maps, unpooling
 from upconv.kernels.namespace import trusted
 
 CHANNELS = (1, 3, 4, 5, 8, 33)
@@ -114,6 +114,19 @@ def test_what_a_survey_finds(gpu):
             assert found[0, 0, 1] == indices.max()
             assert found[0, 0, 0] <= 0
             assert found[0, 0, 2] == (indices is near or shape[2:] == (1, 1))
+
+
+def test_no_step_of_a_survey_carries_32_bits_around(monkeypatch):
+    """A thread that goes on would else begin anew: there are nearly 2**32 indices, which one array stands for."""
+    started = []
+
+    def kernel(source, name, **defines):
+        return lambda grid, block, items, *arguments: started.append((defines["INDEX"], int(items), grid * block))
+
+    monkeypatch.setattr(maps, "kernel", kernel)
+    unpooling.survey(np.broadcast_to(np.zeros((1, 15, 1, 1), np.int64), (1, 15, 2**14, 2**14)), (2**15, 2**15))
+    [(index, items, step)] = started
+    assert index == "u32" and items == 15 * 2**28 and items + step < 2**32
 
 
 @pytest.mark.parametrize("kernel", [(1, 1), (2, 2), (3, 1), (7, 9)])

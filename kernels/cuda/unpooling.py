@@ -48,7 +48,7 @@ def survey(indices: Array, size: Pair) -> np.ndarray:
         wide = lanes(indices)
         arguments = found, indices, strides(indices), h, w, c // wide, size[1]
         block = _block(indices, size)
-        _start("survey", indices.size // wide, *arguments, each=SURVEYED, like=indices, wide=wide, block=block)
+        _go_on("survey", indices.size // wide, *arguments, least=SURVEYED, like=indices, wide=wide, block=block)
         below, most, near = (int(value) for value in host(found))
         result[...] = -below, most, NEAR if near == indices.size else FAR
     return result
@@ -141,6 +141,9 @@ def _start(
     start(SOURCE, name, items, *arguments, each=each, NUMBER=number, LANES=wide, BH=rows, BW=columns, OWNER=owner)
 
 
-def _go_on(name: str, items: int, *arguments: Any, **options: Any) -> None:
-    """Start a kernel of at most BLOCKS blocks, whose threads go on to further numbers."""
-    _start(name, items, *arguments, each=blocks(items, BLOCKS * THREADS), **options)
+def _go_on(name: str, items: int, *arguments: Any, least: int = 1, **options: Any) -> None:
+    """Start a kernel of at most BLOCKS blocks, whose threads go on to further numbers: to `least` of them, or more.
+
+    With more blocks the step to the next one would carry 32 bits around, back to the first.
+    """
+    _start(name, items, *arguments, each=max(least, blocks(items, BLOCKS * THREADS)), **options)
