@@ -239,6 +239,21 @@ def test_dense_maps_of_few_channels_are_rows_of_whole_vectors():
     assert matrix(np.empty((1, 7, 5, 6), np.float64).transpose(0, 3, 1, 2)).width == 6
 
 
+def test_dense_maps_may_have_more_pixels_than_an_int_counts(monkeypatch):
+    """Kernels are not told the height and the breadth of images, ints, where they look for no row by them."""
+    rows = []
+
+    def kernel(source, name, **defines):
+        return lambda grid, block, count, *sizes: rows.append(int(count))
+
+    monkeypatch.setattr("upconv.kernels.cuda.matrix.kernel", kernel)
+    monkeypatch.setattr("upconv.kernels.cuda.pixels.kernel", kernel)
+    x = np.lib.stride_tricks.as_strided(np.zeros(8, np.float32), (1, 2, 1, 2**31), (0, 4, 0, 8))
+    matrix(x).start("channels.cu", "channel_sum", [x], blocks=1)
+    pixels(x).start("softmax.cu", "softmax", [x], blocks=1)
+    assert rows == [2**30, 2**31]
+
+
 def test_slices_of_channels_are_rows_of_pixels():
     x = np.empty((2, 9, 10, 32), np.float32).transpose(0, 3, 1, 2)
     told = matrix(x[:, 4:12], x[:, 16:24])

@@ -46,7 +46,7 @@ class Matrix:
     @property
     def arguments(self) -> tuple[Any, ...]:
         """MATRIX."""
-        return np.int64(self.rows), *map(np.int32, (self.rest, self.width, self.channels, *self.size))
+        return np.int64(self.rows), *map(np.int32, (self.rest, self.width, self.channels, *lines(self.size, self.flat)))
 
     @property
     def defines(self) -> dict[str, Any]:
@@ -114,6 +114,11 @@ def matrix(*maps: Array, images: bool = False) -> Matrix:
 def counted(dtype: np.dtype, rows: int, flat: int) -> dict[str, Any]:
     """The type of the numbers, and how rows are counted: where they must be divided in 32 bits, if those hold them."""
     return {"NUMBER": NUMBERS[dtype], "FLAT": int(flat), "INDEX": "u32" if flat or rows < COUNTED else "u64"}
+
+
+def lines(size: tuple[int, int], flat: int) -> tuple[int, int]:
+    """The height and the breadth of images; 0 where no row is looked for by them, as they may be no ints then."""
+    return (0, 0) if flat else size
 
 
 def plane(*maps: Array) -> Matrix:

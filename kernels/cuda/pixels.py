@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..layout import Array
-from .matrix import WARP, Steps, counted, merged, steps_of
+from .matrix import WARP, Steps, counted, lines, merged, steps_of
 from .module import kernel
 
 FEW = 32  # classes that one thread holds, at most
@@ -70,7 +70,7 @@ class Pixels:
     ) -> None:
         """Start a kernel with so many blocks."""
         given = [each for x, steps in zip(maps, self.steps, strict=True) for each in (x, *map(np.int64, steps))]
-        sizes = map(np.int32, (0, self.classes, self.classes, *self.size))
+        sizes = map(np.int32, (0, self.classes, self.classes, *lines(self.size, self.flat)))
         function = kernel(source, name, **self.defines, **defines)
         function(blocks, self.block, np.int64(self.rows), *sizes, *given, *more)
 
