@@ -1,59 +1,22 @@
 """Convolution on tensor cores, emulated: exact in small integers, within a bound in real numbers, no bank conflicts."""
 
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
+from correlation_cases import ALGORITHMS, SMALL, formatted, on_device, planned, sides
 from gpu_cases import placed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_cases import REPEATED, Convolution, arranged, convolutions, integers, same_bits
+from kernel_cases import REPEATED, Convolution, arranged, convolutions, same_bits
 
 from upconv import kernels
 from upconv.kernels import reference
 from upconv.kernels.cuda import blocking, convolution
-from upconv.kernels.cuda.blocking import TILES, Tile
+from upconv.kernels.cuda.blocking import TILES
 
-ALGORITHMS = ("tf32", "fp32x3")
-SMALL = Tile(32, 32, 32, 32, 4)  # a warp: many blocks on small maps
 FORMATS = ("contiguous", "channels_last", "slice", "spread", "reversed", "turned", *REPEATED)
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 SPLITTING = {"KERNEL": 0, "BLOCK": 0, "TRAFFIC": 10**9}  # costs of splits: none
 SHARED = [HealthCheck.function_scoped_fixture]  # one device for all examples
-
-
-@contextmanager
-def planned(*tiles, **constants):
-    """Plans of these tiles and with other constants."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blocking, "TILES", tiles or TILES)
-        for name, value in constants.items():
-            patch.setattr(blocking, name, value)
-        blocking.plan.cache_clear()
-        yield
-    blocking.plan.cache_clear()
-
-
-def sides(case, rng, activation=None, numbers=integers):
-    """The six calls of a geometry: name, arguments, parameters and the terms of each sum."""
-    shapes = case.x_shape, case.y_shape, case.weight_shape
-    x, y, weight = (arranged(numbers(rng, shape).astype(np.float32), "channels_last") for shape in shapes)
-    bias, up_bias = (numbers(rng, shape[1]).astype(np.float32) for shape in (case.y_shape, case.x_shape))
-    taps = weight[0, 0].size
-    forth, back = case.weight_shape[1] * taps, case.weight_shape[0] // case.groups * taps
-    terms = forth + 1, back, y[:, 0].size, back + 1, forth, y[:, 0].size
-    calls = case.sides(x, weight, y, bias, up_bias, activation)
-    return [(*each, count) for each, count in zip(calls, terms, strict=True)]
-
-
-def formatted(arguments, format):
-    """Arrays in a memory format; shapes as they are."""
-    return [arranged(each, format) if isinstance(each, np.ndarray) else each for each in arguments]
-
-
-def on_device(gpu, arguments):
-    """Arrays on the device in the same format."""
-    return [placed(gpu, each) if isinstance(each, np.ndarray) else each for each in arguments]
 
 
 def check_exact(gpu, case, rng, algorithm, format="channels_last", activation=None, only=""):
@@ -184,21 +147,6 @@ def test_long_sums_of_three_products_are_as_good_as_those_of_float32(gpu):
     with planned(SMALL, MULTIPROCESSORS=1, KERNEL=10**9):
         actual = kernels.conv2d(*on_device(gpu, (x, weight, bias)), **case.geometry, algorithm="fp32x3").get()
     assert abs(actual - expected).max() <= 4e-6 * abs(expected).max()
-
-
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_nan_reaches_its_windows_and_no_others(gpu, algorithm):
-    case = Convolution((2, 5, 6, 7), (6, 5, 3, 3), (2, 1), ((1, 1), (1, 0)))
-    with planned(SMALL):
-        for name, arguments, more, _ in sides(case, np.random.default_rng(3), "relu"):
-            for argument in arguments:
-                if isinstance(argument, np.ndarray) and argument.shape in (case.x_shape, case.y_shape):
-                    argument.flags.writeable = True
-                    argument[-1, 2, 0, 1] = np.nan
-            expected = getattr(reference, name)(*arguments, **more, **case.geometry)
-            given = on_device(gpu, formatted(arguments, "spread"))
-            actual = getattr(kernels, name)(*given, **more, **case.geometry, precision="tf32", algorithm=algorithm)
-            np.testing.assert_array_equal(actual.get(), expected)
 
 
 def test_distances_beyond_32_bits_are_counted_in_64(gpu, monkeypatch):

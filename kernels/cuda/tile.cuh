@@ -126,8 +126,8 @@ struct Sums {
             for (int i = 0; i < M / 16; ++i) {
                 float x[4];
                 A::load_a(x, a_start, i, k);
-#pragma unroll
-                for (int q = 0; q < 4; ++q) a[i][q] = Operand<Products>(x[q]);
+                round(x[0], x[2], a[i][0], a[i][2]);
+                round(x[1], x[3], a[i][1], a[i][3]);
             }
 #pragma unroll
             for (int j = 0; j < N / 16; ++j) {
@@ -135,7 +135,8 @@ struct Sums {
                 B::load_b(y, b_start, j, k);
 #pragma unroll
                 for (int e = 0; e < 2; ++e) {
-                    const Operand<Products> b[2] = {Operand<Products>(y[e][0]), Operand<Products>(y[e][1])};
+                    Operand<Products> b[2];
+                    round(y[e][0], y[e][1], b[0], b[1]);
 #pragma unroll
                     for (int i = 0; i < M / 16; ++i) multiply<Products>(values[i][2 * j + e], a[i], b);
                 }
