@@ -11,9 +11,21 @@
 
 struct Map {
     const float* data;
-    OFFSET image, row, pixel;
+    OFFSET first, image, row, pixel;  // where it begins, strides
     int height, width;
 };
+
+struct Filters {
+    const float* data;
+    OFFSET first, filter, channel, row, column;
+};
+
+// Numbers of 32 bits wrap around, lest the compiler extends both to 64 bits first.
+__device__ __forceinline__ int plus(int a, int b) { return unsigned(a) + unsigned(b); }
+__device__ __forceinline__ i64 plus(i64 a, i64 b) { return a + b; }
+
+// Which channel of the tap that a thread is told of is its first: where channels are whole steps, all share a tap.
+__device__ __forceinline__ constexpr int beyond(int depth) { return WHOLE ? depth : 0; }
 
 // The pixels that the rows of a block see, one tap and some channels at a time.
 struct Pixels {
@@ -23,9 +35,9 @@ struct Pixels {
     OFFSET offset[Part::EACH], down, right;
     int row[Part::EACH], column[Part::EACH], height, width, taps, columns, channels, back_row, back_column;
     unsigned start;
-    Tap tap;
+    Tap& tap;
 
-    __device__ __forceinline__ Pixels(const Map& x, const Axis& r, const Axis& q, int from, int pixels, int channels, Tap tap)
+    __device__ __forceinline__ Pixels(const Map& x, const Axis& r, const Axis& q, int from, int pixels, int channels, Tap& tap)
         : data(x.data), down(r.back * x.row), right(q.back * x.pixel), height(x.height), width(x.width), taps(r.taps),
           columns(q.taps), channels(channels), back_row(r.back), back_column(q.back),
           start(Layout::place(Part::row(), Part::depth())), tap(tap) {
@@ -35,26 +47,22 @@ struct Pixels {
             const int plane = r.count * q.count, image = number / plane, rest = number % plane;
             column[i] = q.origin + rest % q.count * q.stride;
             row[i] = r.origin + rest / q.count * r.stride;
-            offset[i] = image * x.image + row[i] * x.row + column[i] * x.pixel;
+            offset[i] = x.first + image * x.image + row[i] * x.row + column[i] * x.pixel + beyond(Part::depth());
             if (number >= pixels) row[i] = -(1 << 30);  // and so is never on the map
         }
     }
 
+    // The tap is the weights' to advance where they share it.
     __device__ __forceinline__ void load(unsigned to) {
-        const float* from = data + (tap.u * down + tap.v * right + tap.c);
-        const int below = tap.u < taps ? tap.u * back_row : -(1 << 30), beside = tap.v * back_column;
+        const OFFSET moved = tap.u * down + tap.v * right + tap.c;
+        const int below = WHOLE || tap.u < taps ? tap.u * back_row : -(1 << 30), beside = tap.v * back_column;
 #pragma unroll
         for (int i = 0; i < Part::EACH; ++i) {
             const bool there = unsigned(row[i] + below) < unsigned(height) && unsigned(column[i] + beside) < unsigned(width);
-            copy<VECTOR>(to + Part::place(start, i), from + offset[i], there);
+            copy<VECTOR>(to + Part::place(start, i), data + plus(offset[i], moved), there);
         }
-        tap.advance(DEPTH, columns, channels, WHOLE);
+        if (!WHOLE) tap.advance(DEPTH, columns, channels, WHOLE);
     }
-};
-
-struct Filters {
-    const float* data;
-    OFFSET filter, channel, row, column;  // strides
 };
 
 #if TURNED
@@ -63,27 +71,33 @@ struct Weights {
     using Layout = Across<BN>;
     using Part = AcrossPart<BN, VECTOR>;
     const float* data;
-    OFFSET down, right, channel, apart;
+    OFFSET first, down, right, channel, apart;
     int taps, columns, channels;
     bool there;
     unsigned start;
-    Tap tap;
+    Tap& tap;
 
-    __device__ __forceinline__ Weights(const Filters& w, const Axis& r, const Axis& q, int from, int filters, int channels, Tap tap)
-        : data(w.data + r.tap * w.row + q.tap * w.column + from + Part::row()), down(r.skip * w.row),
-          right(q.skip * w.column), channel(w.channel), apart(Part::APART * w.channel), taps(r.taps), columns(q.taps), channels(channels),
-          there(from + Part::row() < filters), start(Layout::place(Part::row(), Part::depth())), tap(tap) {}
+    __device__ __forceinline__ Weights(const Filters& w, const Axis& r, const Axis& q, int from, int filters, int channels, Tap& tap)
+        : data(w.data), down(r.skip * w.row), right(q.skip * w.column), channel(w.channel), apart(Part::APART * w.channel),
+          taps(r.taps), columns(q.taps), channels(channels), there(from + Part::row() < filters),
+          start(Layout::place(Part::row(), Part::depth())), tap(tap) {
+        first = w.first + r.tap * w.row + q.tap * w.column + from + Part::row() + beyond(Part::depth()) * channel;
+    }
+
+    __device__ __forceinline__ const float* from() const {
+        return data + plus(first, tap.u * down + tap.v * right + tap.c * channel);
+    }
 
     __device__ __forceinline__ void load(unsigned to) {
-        const float* from = data + (tap.u * down + tap.v * right + tap.c * channel);
+        const float* from = this->from();
 #pragma unroll
         for (int i = 0; i < Part::EACH; ++i) {
-            copy<VECTOR>(to + Part::place(start, i), from, there && tap.u < taps);
+            copy<VECTOR>(to + Part::place(start, i), from, there && (WHOLE || tap.u < taps));
             if (WHOLE) {
                 from += apart;
             } else {
                 tap.advance(Part::APART, columns, channels, WHOLE);
-                from = data + (tap.u * down + tap.v * right + tap.c * channel);
+                from = this->from();
             }
         }
         if (WHOLE) tap.advance(DEPTH, columns, channels, WHOLE);
@@ -95,18 +109,20 @@ struct Weights {
     using Layout = Along<BN>;
     using Part = AlongPart<BN, VECTOR>;
     const float* data;
-    OFFSET down, right, apart;
+    OFFSET first, down, right, apart;
     int taps, columns, channels, filters;
     unsigned start;
-    Tap tap;
+    Tap& tap;
 
-    __device__ __forceinline__ Weights(const Filters& w, const Axis& r, const Axis& q, int from, int count, int channels, Tap tap)
-        : data(w.data + r.tap * w.row + q.tap * w.column + (from + Part::row()) * w.filter), down(r.skip * w.row),
-          right(q.skip * w.column), apart(Part::APART * w.filter), taps(r.taps), columns(q.taps), channels(channels),
-          filters(count - from - Part::row()), start(Layout::place(Part::row(), Part::depth())), tap(tap) {}
+    __device__ __forceinline__ Weights(const Filters& w, const Axis& r, const Axis& q, int from, int count, int channels, Tap& tap)
+        : data(w.data), down(r.skip * w.row), right(q.skip * w.column), apart(Part::APART * w.filter), taps(r.taps),
+          columns(q.taps), channels(channels), filters(count - from - Part::row()),
+          start(Layout::place(Part::row(), Part::depth())), tap(tap) {
+        first = w.first + r.tap * w.row + q.tap * w.column + (from + Part::row()) * w.filter + beyond(Part::depth());
+    }
 
     __device__ __forceinline__ void load(unsigned to) {
-        const float* from = data + (tap.u * down + tap.v * right + tap.c);
+        const float* from = data + plus(first, tap.u * down + tap.v * right + tap.c);
         const int most = tap.u < taps ? filters : 0;
 #pragma unroll
         for (int i = 0; i < Part::EACH; ++i)
@@ -142,11 +158,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS) correlate(
     const int all = (r.taps * q.taps * channels + DEPTH - 1) / DEPTH, begin = split * steps;
     const int mine = min(steps, all - begin);
     if (mine > 0) {
-        const Map map = {x + group * channels, x_image, x_row, x_pixel, height, width};
-        const Filters weight = {w + group * w_group, w_filter, w_channel, w_row, w_column};
+        const Map map = {x, group * channels, x_image, x_row, x_pixel, height, width};
+        const Filters weight = {w, group * w_group, w_filter, w_channel, w_row, w_column};
         const int depth = begin * DEPTH;
-        Pixels a(map, r, q, from_pixel, pixels, channels, Tap(depth + Pixels::Part::depth(), q.taps, channels));
-        Weights b(weight, r, q, from_filter, filters, channels, Tap(depth + Weights::Part::depth(), q.taps, channels));
+        const auto at = [&](int part) { return Tap(depth + part - beyond(part), q.taps, channels); };
+        Tap of_pixels = at(Pixels::Part::depth()), of_weights = at(Weights::Part::depth());
+        Pixels a(map, r, q, from_pixel, pixels, channels, of_pixels);
+        Weights b(weight, r, q, from_filter, filters, channels, WHOLE ? of_pixels : of_weights);
         reduce(sums, a, b, mine, memory);
     }
 

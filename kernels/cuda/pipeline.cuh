@@ -49,22 +49,22 @@ __device__ __forceinline__ void reduce(Sums<WM, WN>& sums, A& a, B& b, int steps
     const unsigned a_start = A::Layout::start_a(warp_row(), lane);
     const unsigned b_start = A::Layout::BYTES + B::Layout::start_b(warp_column(), lane);
     auto copy_to = [&](int stage) {
-        a.load(base + stage * STAGE_BYTES);
-        b.load(base + stage * STAGE_BYTES + A::Layout::BYTES);
+        a.load(base + stage);
+        b.load(base + stage + A::Layout::BYTES);
     };
     for (int s = 0; s < STAGES - 1; ++s) {
-        if (s < steps) copy_to(s);
+        if (s < steps) copy_to(s * STAGE_BYTES);
         end_group();
     }
-    int now = 0, next = STAGES - 1;
+    int now = 0, next = (STAGES - 1) * STAGE_BYTES;
     for (int s = 0; s < steps; ++s) {
         wait_for_groups<STAGES - 2>();
         __syncthreads();  // all copies of this stage are here, and all threads are done with the last
         if (s + STAGES - 1 < steps) copy_to(next);
         end_group();
-        const unsigned tile = base + now * STAGE_BYTES;
+        const unsigned tile = base + now;
         sums.template add<PRODUCTS, typename A::Layout, typename B::Layout>(tile + a_start, tile + b_start);
-        now = now + 1 == STAGES ? 0 : now + 1;
-        next = next + 1 == STAGES ? 0 : next + 1;
+        next = now;
+        now = now + STAGE_BYTES == STAGES * STAGE_BYTES ? 0 : now + STAGE_BYTES;
     }
 }
