@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from platform import machine as machine_name
 
 import numpy as np
 import pytest
@@ -98,7 +99,11 @@ def gpu(request):
     if request.config.getoption("--gpu"):
         from emulation.real import prepared as installed
     else:
+        from emulation import nvrtc
         from emulation.cupy_double import installed
+
+        if not (nvrtc.available() or (sys.platform == "linux" and machine_name() == "x86_64")):
+            pytest.skip("there is no NVRTC, which the test extra has for Linux on x86-64 alone")
     with installed() as cupy:
         yield cupy
 
