@@ -9,6 +9,7 @@ import numpy as np
 from ..layout import Array
 from ..namespace import namespace
 from .matrix import finish, matrix, partial
+from .strides import dense
 
 SOURCE = "batchnorm.cu"
 
@@ -26,7 +27,7 @@ def batch_norm(
 ) -> None:
     """batch_norm."""
     of = matrix(x, outputs[0])
-    constants = (*map(_dense, (mean, variance, weight, bias)), np.float64(eps))
+    constants = (*map(dense, (mean, variance, weight, bias)), np.float64(eps))
     of.start(SOURCE, "batch_norm", [x, outputs[0]], *constants, blocks=of.parts(), RELU=_relu(activation))
 
 
@@ -44,7 +45,7 @@ def batch_norm_training(
     parts, flags = of.parts(), of.defines | {"RELU": _relu(activation)}
     room, constants = partial(x, parts, 2, of.width), namespace(x).empty(3 * channels, x.dtype)
     of.start(SOURCE, "moments", [x], room, blocks=parts, RELU=0)
-    given = np.float64(x.size // channels), _dense(weight), _dense(bias), np.float64(eps)
+    given = np.float64(x.size // channels), dense(weight), dense(bias), np.float64(eps)
     finish(SOURCE, "statistics", room, parts, of.width, channels, x, *given, mean, variance, constants, **flags)
     of = matrix(x, y)
     of.start(SOURCE, "affine", [x, y], constants, blocks=of.parts(), RELU=flags["RELU"])
@@ -62,8 +63,8 @@ def batch_norm_input(
     of = matrix(x, grad, dx)
     parts, maps = of.parts(), [x, grad, dx]
     room = partial(x, parts, 3, of.width)
-    given = _dense(variance), _dense(weight), np.float64(eps)
-    of.start(SOURCE, "scaled_products", maps, _dense(mean), *given, room, blocks=parts, RELU=0)
+    given = dense(variance), dense(weight), np.float64(eps)
+    of.start(SOURCE, "scaled_products", maps, dense(mean), *given, room, blocks=parts, RELU=0)
     _slopes(of, room, parts, x, *given, dweight, dbias, None)
 
 
@@ -77,10 +78,10 @@ def batch_norm_training_input(
         dbias.fill(0)
         return
     of = matrix(x, grad)
-    parts, centre = of.parts(), _dense(mean)
+    parts, centre = of.parts(), dense(mean)
     room, constants = partial(x, parts, 3, of.width), namespace(x).empty(3 * x.shape[1], x.dtype)
     of.start(SOURCE, "products", [x, grad], centre, room, blocks=parts, RELU=0)
-    _slopes(of, room, parts, x, _dense(variance), _dense(weight), np.float64(eps), dweight, dbias, constants)
+    _slopes(of, room, parts, x, dense(variance), dense(weight), np.float64(eps), dweight, dbias, constants)
     of = matrix(x, grad, dx)
     of.start(SOURCE, "gradient", [x, grad, dx], centre, constants, blocks=of.parts(), RELU=0)
 
@@ -89,11 +90,6 @@ def _slopes(of: Any, room: Array, parts: int, x: Array, *more: Any) -> None:
     channels = x.shape[1]
     count = np.float64(x.size // channels)
     finish(SOURCE, "slopes", room, parts, of.width, channels, count, *more, **of.defines, RELU=0)
-
-
-def _dense(values: Array | None) -> Array | None:
-    """One number for each channel, side by side, or None."""
-    return None if values is None else namespace(values).ascontiguousarray(values)
 
 
 def _relu(activation: str | None) -> int:

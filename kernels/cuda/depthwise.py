@@ -19,7 +19,7 @@ from .module import kernel
 from .reach import too_far
 from .sides import Sides
 from .splits import shares
-from .strides import NUMBERS, strides, vector_of
+from .strides import NUMBERS, dense, strides, vector_of
 
 THREADS = 256
 AXIS = 64  # threads along the third axis of a block, at most
@@ -145,7 +145,7 @@ def correlate(
     run(
         ceil(channels // vector / wide) * ceil(strips / across) * ceil(n * rows / down),
         (wide, across, down),
-        *(output, x, weight, weight if bias is None else namespace(x).ascontiguousarray(bias)),
+        *(output, x, weight, dense(bias)),
         *map(np.int64, (y_apart[0], *y_apart[2:], x_apart[0], *x_apart[2:], *strides(weight))),
         *map(np.int32, (inner, n, *x.shape[2:], rows, columns, channels, top, left)),
         shared=(wide + 1) * vector * terms * window.taps * x.itemsize,

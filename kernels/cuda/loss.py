@@ -10,6 +10,7 @@ from ..layout import Array
 from ..namespace import namespace
 from .matrix import MOST, finish, partial
 from .pixels import Pixels, pixels, too_many
+from .strides import dense
 
 SOURCE = "loss.cu"
 LABELS = {np.dtype(np.uint8): "u8", np.dtype(np.int32): "int", np.dtype(np.int64): "i64"}
@@ -79,7 +80,7 @@ def _loss(
     blocks, (labels, label) = min(of.blocks, MOST), typed(labels)
     room = partial(scores, blocks, 2, 1)
     tiles = [np.int64(of.blocks)] if name == "cross_entropy" else []
-    given = labels, _dense(weight), np.int64(ignore_index), room, *tiles
+    given = labels, dense(weight), np.int64(ignore_index), room, *tiles
     of.start(SOURCE, name, [scores], *given, blocks=blocks, LABEL=label)
     finish(SOURCE, "finish", room, blocks, 1, 1, np.int32(reduction == "mean"), loss, **of.defines, LABEL=label)
 
@@ -94,7 +95,7 @@ def _gradient(
     reduction: str,
 ) -> None:
     labels, label = typed(labels)
-    given = labels, _dense(weight), np.int64(ignore_index)
+    given = labels, dense(weight), np.int64(ignore_index)
     share = _share(of, maps[-1], given, label) if reduction == "mean" else None
     of.start(SOURCE, name, maps, *given, share, blocks=of.blocks, LABEL=label)
 
@@ -107,7 +108,3 @@ def _share(of: Pixels, dx: Array, given: tuple[Any, ...], label: str) -> Array:
     alone.start(SOURCE, "nll_loss", [None], *given, room, blocks=blocks, LABEL=label)
     finish(SOURCE, "share_of_one", room, blocks, 1, 1, share, **alone.defines, LABEL=label)
     return share
-
-
-def _dense(weight: Array | None) -> Array | None:
-    return None if weight is None else namespace(weight).ascontiguousarray(weight)

@@ -17,7 +17,7 @@ from .module import kernel
 from .reach import too_far
 from .sides import Sides
 from .splits import add_splits, shares
-from .strides import NUMBERS, strides
+from .strides import NUMBERS, dense, strides
 
 SIDE = 16  # threads along the rows of a tile, and along its columns
 SUMS = {np.dtype(np.float32): (8, 4), np.dtype(np.float64): (4, 4)}  # of a thread: rows and columns
@@ -60,7 +60,7 @@ def correlate(
     run(
         ceil(filters / wide) * tiles * groups * prod(step),
         SIDE * SIDE,
-        *(output, x, weight, weight if bias is None else namespace(x).ascontiguousarray(bias)),
+        *(output, x, weight, dense(bias)),
         *map(np.int64, (y_apart[0], *y_apart[2:], x_apart[0], *x_apart[2:])),
         *map(np.int64, (weight.shape[0] // groups * apart[0], filter_apart, channel_apart, *apart[2:])),
         *map(np.int32, (n, *x.shape[2:], rows, columns, x.shape[1] // groups, filters, groups, *_geometry(window))),

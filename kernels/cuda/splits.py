@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from ..layout import Array
-from ..namespace import namespace
 from .module import kernel
-from .strides import NUMBERS, strides, vector_of
+from .strides import NUMBERS, dense, strides, vector_of
 
 COUNTS: dict[Any, str] = {np.uint32: "u32", np.int64: "i64"}
 
@@ -26,7 +25,7 @@ def add_splits(output: Array, parts: Array, bias: Array | None, activation: str 
     _, k, rows, columns = output.shape
     apart = strides(output)
     vector = vector_of(output, k, apart[0], *apart[2:])
-    xp, size = namespace(output), prod(output.shape)
+    size = prod(output.shape)
     count = np.uint32 if size + 256 * vector < 2**32 else np.int64
     run = kernel(
         "splits.cu",
@@ -40,7 +39,7 @@ def add_splits(output: Array, parts: Array, bias: Array | None, activation: str 
     run(
         ceil(size / vector / 256),
         256,
-        *(parts, parts if bias is None else xp.ascontiguousarray(bias), output),
+        *(parts, dense(bias), output),
         *map(np.int64, (apart[0], *apart[2:])),
         count(size),
         *map(np.int32, (splits, rows, columns, k)),

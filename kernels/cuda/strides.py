@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..layout import Array, Shape
-from ..namespace import address
+from ..namespace import address, namespace
 
 NUMBERS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 WIDEST = 16  # bytes that a thread moves at once
@@ -14,6 +14,11 @@ WIDEST = 16  # bytes that a thread moves at once
 def strides(x: Array) -> Shape:
     """Distances of numbers along each axis, in numbers; 0 along an axis of one."""
     return tuple(stride // x.itemsize if length > 1 else 0 for stride, length in zip(x.strides, x.shape, strict=True))
+
+
+def dense(x: Array | None) -> Array | None:
+    """The numbers side by side, in a copy where they are not; None as it is, for a kernel a null pointer."""
+    return None if x is None else namespace(x).ascontiguousarray(x)
 
 
 def neighbours(x: Array, axis: int) -> bool:
