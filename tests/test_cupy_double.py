@@ -119,6 +119,18 @@ def test_new_memory_is_filled_with_nan(gpu):
     assert np.isnan(gpu.ndarray((7,), np.float32).get()).all()
 
 
+def test_a_pool_gives_memory_again(gpu):
+    pool = gpu.cuda.MemoryPool()
+    with gpu.cuda.using_allocator(pool.malloc):
+        x = gpu.ones(100, np.float32)
+        place, view = x.data.ptr, x[1:]
+        del x
+        assert pool.used_bytes() == 512  # a view holds it
+        del view
+        assert gpu.empty(3).data.ptr == place
+    assert pool.used_bytes() == 0 < pool.total_bytes() and gpu.empty(3).data.ptr != place
+
+
 UNCERTAIN = {
     "sums": lambda gpu, x, twice: gpu.add.at(x[0, 0], twice, 1.0),
     "running sums": lambda gpu, x, twice: gpu.cumsum(x),
