@@ -25,8 +25,8 @@ def forms(tile, products, vector):
     for turned, phased, whole, offset in product((0, 1), (0, 1), {0, int(vector > 1)}, ("int", "i64")):
         form = {"VECTOR": vector, "TURNED": turned, "PHASED": phased, "WHOLE": whole, "OFFSET": offset}
         yield "convolution.cu", "correlate", shape | form
-    for wide, offset in product((0, 1), ("int", "i64")):
-        form = {"VECTOR_X": vector, "VECTOR_G": vector, "WIDE": wide, "OFFSET": offset}
+    for offset in ("int", "i64"):
+        form = {"VECTOR_X": vector, "VECTOR_G": vector, "OFFSET": offset}
         yield "convolution_weight.cu", "correlate_weight", shape | form
 
 

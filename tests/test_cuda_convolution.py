@@ -149,6 +149,15 @@ def test_long_sums_of_three_products_are_as_good_as_those_of_float32(gpu):
     assert abs(actual - expected).max() <= 4e-6 * abs(expected).max()
 
 
+def test_divisors_divide():
+    numbers = [*range(1, 300), 2**16, 2**16 + 1, 2**20 - 1, 2**20, 3**19, 2**30 - 1, 2**30, 2**30 + 1, 2**31 - 1]
+    for number in numbers:
+        factor, shift = map(int, convolution.divisor(number))
+        for n in (0, 1, *(each + more for each in (number, 7 * number, 2**31 - 2**31 % number) for more in (-1, 0, 1))):
+            if n < 2**31:
+                assert (2 * n * factor >> 32) >> shift == n // number and factor < 2**32
+
+
 def test_distances_beyond_32_bits_are_counted_in_64(gpu, monkeypatch):
     monkeypatch.setattr(convolution, "LARGEST", 1)
     with planned(SMALL):

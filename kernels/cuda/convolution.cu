@@ -20,10 +20,6 @@ struct Filters {
     OFFSET first, filter, channel, row, column;
 };
 
-// Numbers of 32 bits wrap around, lest the compiler extends both to 64 bits first.
-__device__ __forceinline__ int plus(int a, int b) { return unsigned(a) + unsigned(b); }
-__device__ __forceinline__ i64 plus(i64 a, i64 b) { return a + b; }
-
 // Which channel of the tap that a thread is told of is its first: where channels are whole steps, all share a tap.
 __device__ __forceinline__ constexpr int beyond(int depth) { return WHOLE ? depth : 0; }
 

@@ -148,6 +148,12 @@ def geometry(window: Window) -> list[np.int32]:
     return [np.int32(number) for number in (*window.kernel, *window.stride, *window.dilation, top, left)]
 
 
+def divisor(number: int) -> tuple[np.uint32, np.int32]:
+    """By what a kernel multiplies and shifts to divide by a number: `Divisor` of order.cuh."""
+    shift = (number - 1).bit_length()
+    return np.uint32(-(-(1 << 31 + shift) // number)), np.int32(shift)
+
+
 @dataclass(frozen=True)
 class Sums:
     """A weight gradient's product: how its maps are copied, and how it is computed."""
@@ -189,7 +195,6 @@ def correlate_weight(
         PRODUCTS=products,
         VECTOR_X=chosen.x_vector,
         VECTOR_G=chosen.grad_vector,
-        WIDE=int(grad.shape[3] >= DEPTH),
         OFFSET=TYPES[offset],
     )
     blocks = chosen.plan.blocks(filters // groups, numbers, groups)
@@ -198,6 +203,8 @@ def correlate_weight(
         *map(np.int64, (filter_apart, filters * numbers)),
         *map(np.int32, (grad.shape[0], *x.shape[2:], *grad.shape[2:], channels, filters // groups, groups)),
         *geometry(window),
+        *divisor(grad.shape[3]),
+        *divisor(prod(grad.shape[2:])),
         *map(np.int32, (chosen.plan.steps * DEPTH, vectors)),
     ]
 

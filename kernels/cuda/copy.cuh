@@ -1,9 +1,17 @@
 // Copies from global to shared memory that run while the threads go on (cp.async).
 #pragma once
 
+#include "vector.cuh"
+
 __device__ __forceinline__ unsigned shared_address(const void* p) {
     return static_cast<unsigned>(__cvta_generic_to_shared(p));
 }
+
+// Distances: those of 32 bits wrap around, as parts may be longer than their sum, nor are parts extended to 64 bits then.
+__device__ __forceinline__ int plus(int a, int b) { return u32(a) + u32(b); }
+__device__ __forceinline__ i64 plus(i64 a, i64 b) { return a + b; }
+__device__ __forceinline__ int times(int a, int b) { return u32(a) * u32(b); }
+__device__ __forceinline__ i64 times(int a, i64 b) { return a * b; }
 
 // N floats; zeros, and nothing is read, where `there` is false.
 template <int N>

@@ -1,6 +1,8 @@
 // Which terms a sum takes, one after the other: how far a thread is in it.
 #pragma once
 
+#include "vector.cuh"
+
 // A tap and a channel, in the order (u, v, c).
 struct Tap {
     int u, v, c;
@@ -41,3 +43,11 @@ struct Pixel {
         }
     }
 };
+
+// A number to divide by: n / it is n * factor / 2**(31 + shift), rounded down, for any n from 0 on.
+struct Divisor {
+    u32 factor;
+    int shift;
+};
+
+__device__ __forceinline__ int operator/(int n, Divisor by) { return __umulhi(2 * u32(n), by.factor) >> by.shift; }
