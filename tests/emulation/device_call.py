@@ -79,7 +79,7 @@ def call(function, args, kwargs, order="C"):
         return Wrapped.kind._of(memory, copy)
 
     result = wrapped(function(*taken, **options), ())
-    del wrapped  # which refers to itself, and to the arrays: they are to go when CuPy's do
+    wrapped = None  # it refers to itself, and to the arrays: they are to go when CuPy's do
     if copies and device.capturing is not None:
 
         def again():
