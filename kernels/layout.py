@@ -97,4 +97,4 @@ def joined(xs: Sequence[Array]) -> Array | None:
     apart = [abs(first.strides[axis]) for axis in (0, 2, 3) if shape[axis] > 1]
     if first.strides[1] != first.itemsize or min(apart, default=end) < shape[1] * first.itemsize:
         return None
-    return namespace(first).lib.stride_tricks.as_strided(first, shape, first.strides)
+    return namespace(first).lib.stride_tricks.as_strided(first, shape, first.strides).view()  # CuPy's has no base

@@ -81,6 +81,9 @@ def test_sums_and_products_keep_the_memory_format(gpu):
 def test_only_what_is_no_view_may_be_written(gpu):
     fresh = gpu.zeros((2, 3))
     assert may_write(fresh) and not any(map(may_write, (fresh.view(), fresh[:1], fresh.reshape(6), fresh.T)))
+    slots = kernels.channels_last(gpu.zeros((1, 4, 2, 3)))
+    whole = kernels.concatenate([slots[:, :1], slots[:, 1:]])
+    assert gpu.may_share_memory(whole, slots) and not may_write(whole)
 
 
 def test_a_mean_over_all_batches_is_that_of_the_cpu(gpu):
