@@ -19,6 +19,14 @@ def test_plans_cover_every_step_once(products, vector):
         assert (plan.splits - 1) * plan.steps < steps <= plan.splits * plan.steps
 
 
+@pytest.mark.parametrize("room", [166912, 101376])  # bytes of an A100, of a GeForce RTX 30 or 40
+def test_tiles_have_as_many_stages_as_shared_memory_holds(room):
+    tiles = [tile.within(room) for tile in blocking.TILES]
+    assert all(tile.shared <= room for tile in tiles)
+    assert all(tile.shared * 3 > 2 * room for tile in tiles if tile.stages == 2)
+    assert {tile.stages for tile in tiles} == ({3} if room > 2**17 else {2, 3})
+
+
 def forms(tile, products, vector):
     """Every form of both kernels with a tile: source, name, definitions."""
     shape = tile.defines | {"PRODUCTS": products}
@@ -35,7 +43,8 @@ def forms(tile, products, vector):
 @pytest.mark.parametrize("vector", [1, 4])
 @pytest.mark.parametrize("products", [1, 3])
 def test_no_form_spills(products, vector, arch):
-    for tile in blocking.tiles(products, vector):
+    tiles = blocking.tiles(products, vector)
+    for tile in {*tiles, *(tile.within(101376) for tile in tiles)}:
         for source, name, defines in forms(tile, products, vector):
             code = (module.FOLDER / source).read_text(encoding="utf-8")
             took = resources(code, module.kernel(source, name, **defines).options + OPTIONS, arch)[name]

@@ -10,8 +10,9 @@ from kernel_cases import REPEATED, Convolution, arranged, convolutions, same_bit
 
 from upconv import kernels
 from upconv.kernels import reference
-from upconv.kernels.cuda import blocking, convolution
+from upconv.kernels.cuda import blocking, convolution, device
 from upconv.kernels.cuda.blocking import TILES
+from upconv.kernels.op import OPERATORS
 
 FORMATS = ("contiguous", "channels_last", "slice", "spread", "reversed", "turned", *REPEATED)
 seeds = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -147,6 +148,35 @@ def test_long_sums_of_three_products_are_as_good_as_those_of_float32(gpu):
     with planned(SMALL, MULTIPROCESSORS=1, KERNEL=10**9):
         actual = kernels.conv2d(*on_device(gpu, (x, weight, bias)), **case.geometry, algorithm="fp32x3").get()
     assert abs(actual - expected).max() <= 4e-6 * abs(expected).max()
+
+
+def pretend(monkeypatch, room=166912, capability=8):
+    """Operators that know of no call yet, on a GPU of so many bytes of shared memory and of this capability."""
+    attributes = {"MaxSharedMemoryPerBlockOptin": room, "ComputeCapabilityMajor": capability}
+    monkeypatch.setattr(device, "_attributes", lambda number: attributes)
+    for each in OPERATORS.values():
+        monkeypatch.setattr(each, "known", {})
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_two_stages_give_the_bits_of_three(gpu, algorithm, monkeypatch):
+    case, results = EDGES["two steps and a vector"], []
+    for room, stages in ((SMALL.shared, 3), (SMALL.shared - 1, 2)):
+        pretend(monkeypatch, room)
+        with planned(SMALL):
+            for name, arguments, more, _ in sides(case, np.random.default_rng(4), numbers=real):
+                call = on_device(gpu, arguments), more | case.geometry | {"precision": "tf32", "algorithm": algorithm}
+                assert f" in {stages} stages" in str(kernels.explain(getattr(kernels, name), *call[0], **call[1]))
+                results.append(getattr(kernels, name)(*call[0], **call[1]).get().tobytes())
+    assert results[:6] == results[6:]
+
+
+def test_older_gpus_compute_on_plain_units(gpu, monkeypatch):
+    pretend(monkeypatch, capability=7)
+    x, weight = gpu.ones((1, 4, 5, 5), np.float32), gpu.ones((4, 4, 3, 3), np.float32)
+    assert kernels.explain(kernels.conv2d, x, weight, precision="tf32").variant == "direct"
+    with pytest.raises(ValueError, match=r"^conv2d: algorithm 'tf32' .* capability 8\.0 or more, this one has 7"):
+        kernels.conv2d(x, weight, precision="tf32", algorithm="tf32")
 
 
 def test_divisors_divide():

@@ -62,6 +62,10 @@ class Tile:
             "BLOCKS": self.blocks,
         }
 
+    def within(self, room: int) -> Tile:
+        """Two stages deep where `room` bytes of shared memory hold no three; the sums are the same bit for bit."""
+        return self if self.shared <= room else replace(self, stages=2)
+
     def clocks(self, products: int, vector: int) -> float:
         """Of a multiprocessor for a step: its tensor cores', its shared memory's or its schedulers', whose are most."""
         warps, sides, numbers = self.threads // 32, self.warp_rows + self.warp_columns, self.rows + self.columns
@@ -97,6 +101,10 @@ class Plan:
     def blocks(self, rows: int, columns: int, batch: int) -> int:
         """Blocks for `batch` products."""
         return ceil(rows / self.tile.rows) * ceil(columns / self.tile.columns) * batch * self.splits
+
+    def within(self, room: int) -> Plan:
+        """With a tile that `room` bytes of shared memory hold."""
+        return replace(self, tile=self.tile.within(room))
 
     def __str__(self) -> str:
         """As `explain` says it."""

@@ -21,6 +21,7 @@ from ..layout import Array, Shape, channels_last
 from ..namespace import namespace
 from ..window import Window
 from .blocking import DEPTH, Plan, plan
+from .device import no_tensor_cores, shared_memory
 from .module import kernel
 from .reach import too_far
 from .sides import Sides
@@ -36,7 +37,7 @@ def refuses(first: Any, second: Any, *others: Any, **window: Any) -> str | None:
     dtype = next(each.dtype for each in (first, second) if hasattr(each, "dtype"))
     if dtype != np.float32:
         return f"its products are of float32, not of {dtype}"
-    return too_far(first, second, *others, **window)
+    return no_tensor_cores() or too_far(first, second, *others, **window)
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def correlation(
     taps = ceil(weight.shape[2] / skips[0]) * ceil(weight.shape[3] / skips[1])  # of a phase, at most
     phases = prod(stride) * groups
     chosen = plan(pixels, filters, taps * channels, phases, products, vector)
-    return Correlation(pixels, phases, across, vector, chosen)
+    return Correlation(pixels, phases, across, vector, chosen.within(shared_memory()))
 
 
 def offsets_of(window: Window, *maps: Array) -> Any:
@@ -170,7 +171,7 @@ def sums(shape: Shape, x: Array, grad: Array, groups: int, products: int) -> Sum
     grad_vector = vector_of(grad, shape[0] // groups, grad_apart[0], *grad_apart[2:])
     pixels = grad.shape[0] * prod(grad.shape[2:])
     chosen = plan(shape[0] // groups, prod(shape[1:]), pixels, groups, products, min(x_vector, grad_vector))
-    return Sums(x_vector, grad_vector, chosen)
+    return Sums(x_vector, grad_vector, chosen.within(shared_memory()))
 
 
 def correlate_weight(
