@@ -3,6 +3,7 @@
 SUITABLE = import sys; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(firstword $(foreach p,python3 python3.14 python3.13 python3.12 python3.11,$(shell $(p) -c '$(SUITABLE)' 2>/dev/null && echo $(p))))
 BIN = .venv/bin
+PRODUCT = import cupy; x = cupy.ones((2, 2)); (x @ x).get()
 
 .PHONY: help demo recipes test test-slow test-pytorch test-gpu check docs bench bench-gpu report quadrants clean
 .DEFAULT_GOAL := help
@@ -42,8 +43,15 @@ test-pytorch: .venv/ready ## compare operators and networks with PyTorch, which 
 	@echo "Comparing every operator and its gradients with PyTorch, networks that go there and back, and how they train."
 	@$(BIN)/python -m pytest -m pytorch tests/test_pytorch*.py
 
-test-gpu: .venv/ready ## test on an NVIDIA GPU what the other tests emulate; then look for races, if compute-sanitizer is there
-	@$(BIN)/python -c "import cupy; x = cupy.ones((2, 2)); x @ x" || { echo "No GPU answers, or CuPy or cuBLAS is not in .venv: $(BIN)/pip install --editable '.[cuda12]'" >&2; exit 1; }
+# CuPy came with the tests; what it computes with comes here, unless the machine has it.
+.venv/gpu: .venv/ready
+	@nvidia-smi -L >/dev/null 2>&1 || { echo "No GPU answers: nvidia-smi, which comes with NVIDIA's driver, finds none." >&2; exit 1; }
+	@$(BIN)/python -c "$(PRODUCT)" 2>/dev/null || { echo "Installing NVRTC, cuBLAS and the like into .venv (once, gigabytes)."; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cuda12]'; }
+	@$(BIN)/python -c "$(PRODUCT)" || { echo "CuPy cannot compute on this GPU: see above." >&2; exit 1; }
+	@touch $@
+
+test-gpu: .venv/gpu ## test on an NVIDIA GPU what the other tests emulate; then look for races, if compute-sanitizer is there
 	@echo "Testing operators and networks on the GPU (kernels are compiled at their first use)."
 	@$(BIN)/python -m pytest --gpu tests/test_cuda*.py tests/test_nn_cuda*.py
 	@command -v compute-sanitizer >/dev/null || echo "compute-sanitizer is not on the PATH: accesses and races are not checked."
@@ -71,7 +79,7 @@ bench: .venv/ready ## time kernels and networks under pytest-benchmark, beside w
 	@echo "Timing kernels, each result checked first. Leave the machine alone meanwhile."
 	@$(BIN)/python -m pytest benchmarks -q --benchmark-columns=min,median,rounds --benchmark-sort=name
 
-bench-gpu: .venv/ready ## time everything on an NVIDIA GPU, beside PyTorch if that is in .venv, into runs/gpu (some minutes)
+bench-gpu: .venv/gpu ## time everything on an NVIDIA GPU, beside PyTorch if that is in .venv, into runs/gpu (some minutes)
 	@echo "Timing on the GPU, each result checked first. Leave the machine alone meanwhile."
 	@$(BIN)/python -m benchmarks gpu
 

@@ -20,6 +20,8 @@ class Captured:
 
     def __init__(self, step: Callable[..., Any], warmup: int) -> None:
         """Nothing is captured yet."""
+        if not callable(step):
+            raise TypeError(f"capture: step must be a function, got a {type(step).__name__}")
         if warmup < 1:
             raise ValueError(f"capture: warmup is {warmup!r}; 1 or more steps must make what is made once")
         resolved("cuda")  # or there is nothing to capture on
@@ -118,9 +120,9 @@ def capture(step: Callable[..., Any], *, warmup: int = 2) -> Captured:
     the step: no `item()`, no printing; labels out of range are not noticed, but no memory is touched that they might
     point to. What a step keeps for the next it must change in place.
 
-    Raises ValueError for a warmup below 1, ImportError without CuPy, RuntimeError where no GPU answers; when called
-    TypeError for anything but arrays and tensors, ValueError where their shapes or dtypes change, RuntimeError for a
-    step that cannot be captured.
+    Raises TypeError for a step that is no function, ValueError for a warmup below 1, ImportError without CuPy,
+    RuntimeError where no GPU answers; when called TypeError for anything but arrays and tensors, ValueError where their
+    shapes or dtypes change, RuntimeError for a step that cannot be captured.
 
     >>> from upconv import nn
     >>> def step(images, labels):

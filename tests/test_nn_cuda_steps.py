@@ -119,6 +119,8 @@ def test_memory_of_a_graph_outlives_it_where_arrays_lie_in_it(gpu, monkeypatch):
 def test_what_a_graph_cannot_be_given(gpu):
     with pytest.raises(ValueError, match=r"^capture: warmup is 0; 1 or more steps"):
         nn.capture(len, warmup=0)
+    with pytest.raises(TypeError, match=r"^capture: step must be a function, got a int$"):
+        nn.capture(3)
     step = nn.capture(lambda x, y: x + y)
     x = gpu.zeros((2, 3), np.float32)
     with pytest.raises(TypeError, match=r"^capture: argument 1 is a float; arrays and tensors are needed$"):

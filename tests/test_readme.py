@@ -70,7 +70,7 @@ def test_commands_of_the_page_on_gpus():
     page = (ROOT / "docs" / "gpu.md").read_text()
     makefile = (ROOT / "Makefile").read_text()
     targets = set(re.findall(r"^([./a-z-]+):", makefile, flags=re.MULTILINE))
-    assert {"test-gpu", "bench-gpu"} < set(re.findall(r"^make ([./a-z-]+)", page, flags=re.MULTILINE)) <= targets
+    assert {"test-gpu", "bench-gpu"} <= set(re.findall(r"^make ([./a-z-]+)", page, flags=re.MULTILINE)) <= targets
     assert set(re.findall(r"`make ([./a-z-]+)`", page)) <= targets
     (measure,) = re.findall(r"-m benchmarks (.*?)`", page)
     __main__.parser().parse_args(shlex.split(measure))
