@@ -20,7 +20,7 @@ struct Filters {
     OFFSET first, filter, channel, row, column;
 };
 
-// Which channel of the tap that a thread is told of is its first: where channels are whole steps, all share a tap.
+// Where the channels are whole steps, all threads share the tap of a step, and each begins so many channels further on.
 __device__ __forceinline__ constexpr int beyond(int depth) { return WHOLE ? depth : 0; }
 
 // The pixels that the rows of a block see, one tap and some channels at a time.
@@ -57,7 +57,7 @@ struct Pixels {
             const bool there = unsigned(row[i] + below) < unsigned(height) && unsigned(column[i] + beside) < unsigned(width);
             copy<VECTOR>(to + Part::place(start, i), data + plus(offset[i], moved), there);
         }
-        if (!WHOLE) tap.advance(DEPTH, columns, channels, WHOLE);
+        if (!WHOLE) tap.advance(DEPTH, columns, channels, false);
     }
 };
 
@@ -92,11 +92,11 @@ struct Weights {
             if (WHOLE) {
                 from += apart;
             } else {
-                tap.advance(Part::APART, columns, channels, WHOLE);
+                tap.advance(Part::APART, columns, channels, false);
                 from = this->from();
             }
         }
-        if (WHOLE) tap.advance(DEPTH, columns, channels, WHOLE);
+        if (WHOLE) tap.advance(DEPTH, columns, channels, true);
     }
 };
 #else
