@@ -150,10 +150,9 @@ def test_long_sums_of_three_products_are_as_good_as_those_of_float32(gpu):
     assert abs(actual - expected).max() <= 4e-6 * abs(expected).max()
 
 
-def pretend(monkeypatch, room=166912, capability=8):
+def pretend(monkeypatch, room=166912, capability="80"):
     """Operators that know of no call yet, on a GPU of so many bytes of shared memory and of this capability."""
-    attributes = {"MaxSharedMemoryPerBlockOptin": room, "ComputeCapabilityMajor": capability}
-    monkeypatch.setattr(device, "_attributes", lambda number: attributes)
+    monkeypatch.setattr(device, "_abilities", lambda number: (room, capability))
     for each in OPERATORS.values():
         monkeypatch.setattr(each, "known", {})
 
@@ -172,10 +171,10 @@ def test_two_stages_give_the_bits_of_three(gpu, algorithm, monkeypatch):
 
 
 def test_older_gpus_compute_on_plain_units(gpu, monkeypatch):
-    pretend(monkeypatch, capability=7)
+    pretend(monkeypatch, capability="75")
     x, weight = gpu.ones((1, 4, 5, 5), np.float32), gpu.ones((4, 4, 3, 3), np.float32)
     assert kernels.explain(kernels.conv2d, x, weight, precision="tf32").variant == "direct"
-    with pytest.raises(ValueError, match=r"^conv2d: algorithm 'tf32' .* capability 8\.0 or more, this one has 7"):
+    with pytest.raises(ValueError, match=r"^conv2d: algorithm 'tf32' .* capability 8\.0 or more, this one has 7\.5$"):
         kernels.conv2d(x, weight, precision="tf32", algorithm="tf32")
 
 

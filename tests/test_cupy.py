@@ -128,6 +128,7 @@ def test_the_double_has_nothing_that_cupy_lacks(cupy):
     double = cupy_double.make()
     assert public(double) <= {*dir(cupy)}
     assert public(double.cuda) <= {*dir(cupy.cuda)}
+    assert {f"cudaDevAttr{name}" for name in double.cuda.Device().attributes} <= {*dir(cupy.cuda.runtime)}
     assert public(double.cuda.runtime) <= {*dir(cupy.cuda.runtime)}
     pairs = [(device_array.ndarray, cupy.ndarray), (double.ufunc, cupy.ufunc)]
     pairs += [(getattr(device_kernels, name), getattr(cupy, name)) for name in ("RawModule", "RawKernel")]

@@ -26,7 +26,7 @@ from .module import kernel
 from .reach import too_far
 from .sides import Sides
 from .splits import add_splits
-from .strides import neighbours, strides, vector_of
+from .strides import dense, neighbours, strides, vector_of
 
 LARGEST = 2**31
 TYPES = {np.int32: "int", np.int64: "i64"}
@@ -134,8 +134,7 @@ def correlate(
     def again(output: Array, x: Array, weight: Array, bias: Array | None) -> None:
         weight = weight if arranged else channels_last(weight)
         parts = output if splits == 1 else xp.empty((splits, *shape), output.dtype)
-        last = x if bias is None else xp.ascontiguousarray(bias)
-        run(blocks, tile.threads, x, weight, last, parts, *numbers, shared=tile.shared)
+        run(blocks, tile.threads, x, weight, dense(bias), parts, *numbers, shared=tile.shared)
         if splits > 1:
             add_splits(output, parts, bias, activation, splits)
 
@@ -184,8 +183,8 @@ def correlate_weight(
     filters, channels, rows, columns = output.shape
     numbers = prod(output.shape[1:])
     apart, x_apart, grad_apart = strides(output), strides(x), strides(grad)
-    dense = neighbours(output, 1) and apart[2:] == (columns * channels * (rows > 1), channels * (columns > 1))
-    straight = splits == 1 and dense
+    side_by_side = neighbours(output, 1) and apart[2:] == (columns * channels * (rows > 1), channels * (columns > 1))
+    straight = splits == 1 and side_by_side
     filter_apart = apart[0] if straight else numbers
     vectors = numbers % 4 == 0 and (not straight or vector_of(output, numbers, filter_apart) > 1)
     offset = offsets_of(window, x, grad)

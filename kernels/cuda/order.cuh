@@ -32,14 +32,12 @@ struct Pixel {
         image = line / rows, i = line % rows, j = number % columns;
     }
 
-    // once: no step is longer than a row.
-    __device__ __forceinline__ void advance(int by, int rows, int columns, bool once) {
+    __device__ __forceinline__ void advance(int by, int rows, int columns) {
         left -= by;
         j += by;
         while (j >= columns) {
             j -= columns;
             if (++i == rows) i = 0, ++image;
-            if (once) break;
         }
     }
 };

@@ -26,7 +26,7 @@ struct Gradient {
         for (int n = 0; n < Part::EACH; ++n) {
             const i64 at = pixel.image * g.image + pixel.i * g.row + pixel.j * g.pixel + filter;
             values[n] = there && pixel.left > 0 ? g.data[at] : 0;
-            pixel.advance(Part::AFTER_ONE, rows, columns, false);
+            pixel.advance(Part::AFTER_ONE, rows, columns);
         }
     }
 };
@@ -60,7 +60,7 @@ struct Seen {
             const int i = row + pixel.i * stride_rows, j = column + pixel.j * stride_columns;
             const bool there = pixel.left > 0 && unsigned(i) < unsigned(height) && unsigned(j) < unsigned(width);
             values[n] = there ? x.data[pixel.image * x.image + i * x.row + j * x.pixel + channel] : 0;
-            pixel.advance(Part::AFTER_ONE, rows, columns, false);
+            pixel.advance(Part::AFTER_ONE, rows, columns);
         }
     }
 };
